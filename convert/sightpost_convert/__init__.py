@@ -1,0 +1,1 @@
+"""The converter: a trained run becomes quantized candidates, a judgement and one sealed Bundle."""

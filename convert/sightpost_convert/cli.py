@@ -1,0 +1,34 @@
+"""The workshop's conversion command; TensorFlow loads only when it runs."""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightpost_edge.errors import MissingExtra
+
+_WORKSHOP = ("tensorflow", "keras", "flatbuffers", "tqdm")
+
+
+def convert(
+    run: Annotated[Path, typer.Argument(help="A run folder that sightpost train made.")],
+    out: Annotated[Path, typer.Option(help="The Bundle to write, for example model.tflite.")],
+    name: Annotated[str, typer.Option(help="The model's name; default: the photo folder's.")] = "",
+) -> None:
+    """Quantize a trained run, judge every candidate on held-out photos, seal the best one.
+
+    Exit code 8 when no candidate keeps the accuracy that training measured.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    missing = [name for name in _WORKSHOP if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtra(
+            f"this command needs the workshop installation ({', '.join(missing)} missing)",
+            hint="pip install 'sightpost[workshop]' on a PC; a device only runs models",
+        )
+    from .conversion import run_conversion
+
+    bundle, _ = run_conversion(run, out, name=name)
+    print(f"{out}: {bundle.path.stat().st_size / 1024:.0f} KiB, sha256 {bundle.digest}")

@@ -1,0 +1,46 @@
+"""Turns a Frame into a Prediction, exactly as the Bundle's contract says."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from .bundle import Bundle
+from .pixels import fit
+from .records import ChannelOrder, Frame, Pixels, Prediction, Scores
+
+
+class Classifier(Protocol):
+    """Anything that names what a Frame shows; ``testing.FakeClassifier`` is another one."""
+
+    labels: tuple[str, ...]
+
+    def classify(self, frame: Frame) -> Prediction:
+        """The Frame's Prediction."""
+
+
+class BundleClassifier:
+    """The device's classifier: the workshop's judge uses this very class."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.labels = bundle.contract.labels
+
+    def scores(self, picture: Pixels, *, order: ChannelOrder = "rgb") -> Scores:
+        """Scores of a picture of any size, (h, w, 3) uint8 in ``order``; (labels,) float32."""
+        contract = self.bundle.contract
+        pixels = fit(picture, contract.geometry, order=order)
+        return self.bundle.network.scores(pixels, mean=contract.mean, std=contract.std)
+
+    def classify(self, frame: Frame) -> Prediction:
+        """Classify one Frame and say how long it took, crop and resize included."""
+        began = time.perf_counter()
+        scores = self.scores(frame.pixels, order=frame.order)
+        took_ms = (time.perf_counter() - began) * 1000
+        best = int(scores.argmax())
+        return Prediction(frame, self.labels[best], float(scores[best]), scores, took_ms)
+
+
+def classify(frames: Iterable[Frame], classifier: Classifier) -> Iterator[Prediction]:
+    """One Prediction for each Frame, in order."""
+    for frame in frames:
+        yield classifier.classify(frame)

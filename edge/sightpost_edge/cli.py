@@ -1,0 +1,98 @@
+"""The root command: parses, calls one function, prints; every command loads only when called."""
+
+import importlib
+import logging
+import sys
+from importlib.metadata import entry_points
+from typing import Any
+
+import typer
+import typer.core
+import typer.main
+
+from . import __version__
+from .errors import ConfigError, SightpostError, nearest
+
+GROUP = "sightpost.commands"
+
+DEVICE_COMMANDS = {
+    "run": "sightpost_edge.commands.run:run",
+    "classify": "sightpost_edge.commands.classify:classify",
+    "events": "sightpost_edge.commands.events:events",
+    "inspect": "sightpost_edge.commands.inspect:inspect",
+}
+ORDER = ("demo", "train", "convert", "inspect", "classify", "run", "events")
+
+
+class Commands(typer.core.TyperGroup):
+    """A group whose commands come from a table and from the entry points of ``GROUP``."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All command names, in the order in which a newcomer needs them."""
+        names = _targets()
+        return sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import and build one command."""
+        targets = _targets()
+        if cmd_name not in targets:
+            raise ConfigError(f"no command {cmd_name!r}", hint=nearest(cmd_name, targets))
+        module, _, attribute = targets[cmd_name].partition(":")
+        thing = getattr(importlib.import_module(module), attribute)
+        if not isinstance(thing, typer.Typer):
+            app = typer.Typer(rich_markup_mode=None, add_completion=False)
+            app.command(cmd_name)(thing)
+            thing = app
+        command = typer.main.get_command(thing)
+        command.name = cmd_name
+        return command
+
+    def invoke(self, ctx: Any) -> Any:
+        """Turn our errors into one message, one hint and their exit code."""
+        try:
+            return super().invoke(ctx)
+        except SightpostError as exc:
+            typer.echo(f"sightpost: {exc}", err=True)
+            if exc.hint:
+                typer.echo(f"  hint: {exc.hint}", err=True)
+            raise typer.Exit(exc.exit_code) from exc
+        except KeyboardInterrupt as exc:
+            typer.echo("sightpost: interrupted", err=True)
+            raise typer.Exit(130) from exc
+
+
+def _targets() -> dict[str, str]:
+    joined = {point.name: point.value for point in entry_points(group=GROUP)}
+    return {**joined, **DEVICE_COMMANDS}
+
+
+app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="From a folder of labelled photos to a camera that logs what it sees.",
+    epilog="Exit codes: 0 done, 2 usage, 3 photos, 4 model, 5 camera or recording, 6 missing "
+    "extra, 7 store or disk, 8 conversion refused, 9 training, 130 interrupted.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sightpost {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """From a folder of labelled photos to a camera that logs what it sees."""
+    logging.basicConfig(level=logging.INFO, format="sightpost: %(message)s", stream=sys.stderr)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="sightpost")

@@ -1,0 +1,138 @@
+"""``sightpost classify``: what the model says about photos."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ConfigError, DataError, PhotoUnreadable
+
+if TYPE_CHECKING:
+    from ..classifier import BundleClassifier
+    from ..records import Scores
+
+TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One photo's labels, best first, with their scores."""
+
+    path: str
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+def classify(
+    model: Annotated[Path, typer.Argument(help="A Bundle, or a .tflite with --labels.")],
+    photos: Annotated[list[Path], typer.Argument(help="Photos and folders of photos.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Label file, for a .tflite that is not a Bundle.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line for each photo.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="CSV: path, label, score.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="Draw the photo and its bars to this PNG (one photo).")
+    ] = None,
+) -> None:
+    """Classify photos: five bars for one photo, one line each for several or for folders.
+
+    A photo that cannot be read is named on stderr and left out; the exit code is then 3.
+    """
+    from ..classifier import BundleClassifier
+    from .common import open_bundle
+
+    if json and csv:
+        raise ConfigError("--json and --csv exclude each other")
+    files = _files(photos)
+    if save and len(files) != 1:
+        raise ConfigError(f"--save draws one photo, {len(files)} were given")
+    classifier = BundleClassifier(open_bundle(model, labels))
+    unreadable: list[str] = []
+    verdicts = _verdicts(files, classifier, unreadable)
+    if len(photos) == 1 and not photos[0].is_dir() and not (json or csv):
+        _show_one(verdicts, save)
+    else:
+        _show_lines(verdicts, json=json, csv=csv)
+        if save:
+            _draw(next(_verdicts(files, classifier, [])), save)
+    if unreadable:
+        raise DataError(f"{len(unreadable)} of {len(files)} photos could not be read")
+
+
+def _files(photos: list[Path]) -> list[Path]:
+    from ..sources.folder import list_photos
+
+    files: list[Path] = []
+    for path in photos:
+        if not path.exists():
+            raise DataError(f"no photo or folder at {path}")
+        found = list_photos(path) if path.is_dir() else [path]
+        if not found:
+            raise DataError(f"no photos in {path}", hint="photos are .jpg, .png, .webp, .bmp, .tif")
+        files.extend(found)
+    return files
+
+
+def _verdicts(
+    files: list[Path], classifier: "BundleClassifier", unreadable: list[str]
+) -> Iterator[Verdict]:
+    from ..pixels import read_photo
+
+    for path in files:
+        try:
+            scores = classifier.scores(read_photo(path))
+        except PhotoUnreadable as exc:
+            print(f"sightpost: left out: {exc}", file=sys.stderr)
+            unreadable.append(str(path))
+            continue
+        yield _verdict(path, scores, classifier.labels)
+
+
+def _verdict(path: Path, scores: "Scores", labels: tuple[str, ...]) -> Verdict:
+    order = (-scores).argsort(kind="stable")[:TOP]
+    return Verdict(
+        str(path), tuple(labels[i] for i in order), tuple(round(float(scores[i]), 4) for i in order)
+    )
+
+
+def _show_one(verdicts: Iterator[Verdict], save: Path | None) -> None:
+    for verdict in verdicts:
+        width = max(len(label) for label in verdict.labels)
+        print(verdict.path)
+        for label, score in zip(verdict.labels, verdict.scores, strict=True):
+            bar = "█" * round(score * 40)
+            print(f"  {label.ljust(width)}  {score:6.1%}  {bar}")
+        if save:
+            _draw(verdict, save)
+
+
+def _show_lines(verdicts: Iterator[Verdict], *, json: bool, csv: bool) -> None:
+    from .common import as_json, print_csv
+
+    if csv:
+        rows = ({"path": v.path, "label": v.labels[0], "score": v.scores[0]} for v in verdicts)
+        print_csv(rows, ("path", "label", "score"))
+        return
+    for verdict in verdicts:
+        print(as_json(verdict) if json else _line(verdict))
+
+
+def _line(verdict: Verdict) -> str:
+    return f"{verdict.labels[0]}\t{verdict.scores[0]:.3f}\t{verdict.path}"
+
+
+def _draw(verdict: Verdict, save: Path) -> None:
+    from ..draw import photo_with_bars
+    from ..durable import write_file
+    from ..pixels import read_photo
+
+    path = Path(verdict.path)
+    picture = photo_with_bars(
+        read_photo(path), title=path.name, labels=verdict.labels, scores=verdict.scores
+    )
+    write_file(save, picture)
+    print(f"sightpost: drawn to {save}", file=sys.stderr)

@@ -1,0 +1,59 @@
+"""One live line on a terminal, a plain log line a minute elsewhere."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..sources import Source
+    from ..watch import Tally
+
+log = logging.getLogger("sightpost")
+
+LIVE_PERIOD_S = 0.25
+PLAIN_PERIOD_S = 60.0
+
+
+class Status:
+    """Says how a watch is doing, on stderr, as often as the reader can use it."""
+
+    def __init__(self, source: "Source") -> None:
+        self._source = source
+        self._live = sys.stderr.isatty()
+        self._period_s = LIVE_PERIOD_S if self._live else PLAIN_PERIOD_S
+        self._due_s = 0.0
+        self._shown = 0
+
+    def update(self, tally: "Tally") -> None:
+        """Called for every frame; prints when it is due."""
+        if time.monotonic() < self._due_s:
+            return
+        self._due_s = time.monotonic() + self._period_s
+        text = (
+            f"{tally.fps:5.1f} fps  {tally.inference_percentile(50):5.1f} ms  "
+            f"{tally.frames} frames  {tally.events} events  {self._source.dropped} dropped  "
+            f"{tally.last}"
+        )
+        if self._live:
+            sys.stderr.write("\r" + text.ljust(self._shown))
+            sys.stderr.flush()
+            self._shown = len(text)
+        elif tally.frames == 1:
+            log.info("watching %s", self._source.uri)
+        else:
+            log.info("%s", text)
+
+    def above(self, print_line: Callable[[], None]) -> None:
+        """Print something without leaving half of the live line behind it."""
+        self.clear()
+        print_line()
+
+    def clear(self) -> None:
+        """Wipe the live line."""
+        if self._live and self._shown:
+            sys.stderr.write("\r" + " " * self._shown + "\r")
+            sys.stderr.flush()
+            self._shown = 0
+            self._due_s = 0.0

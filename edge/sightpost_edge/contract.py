@@ -1,0 +1,109 @@
+"""What the workshop and the device must agree on, as it travels in contract.json."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .errors import BundleCorrupt, ContractMismatch
+from .pixels import Geometry
+
+VERSION = 1
+
+NOTHING_LABELS = frozenset({"background", "blank", "empty", "none", "nothing"})
+"""Class names that mean "nothing is there": they are logged as predictions, never as events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One frame whose scores were written down when the Bundle was sealed.
+
+    ``member`` is its JPEG inside the Bundle, ``pixels_sha256`` the digest of what ``pixels.fit``
+    made of it, ``thumbnail`` the same reduced to 8 x 8 x 3 block means (flat, row-major), which
+    tells how far a device is off when the digest differs.
+    """
+
+    member: str
+    label: str
+    pixels_sha256: str
+    thumbnail: tuple[float, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """Everything a device needs to turn a picture into named scores, and to check that it does.
+
+    ``mean`` and ``std`` are per grey level: the network sees (level - mean) / std.
+    ``files`` holds the SHA-256 of each part of the Bundle, "model" being the FlatBuffer.
+    """
+
+    labels: tuple[str, ...]
+    geometry: Geometry
+    mean: float = 127.5
+    std: float = 127.5
+    decoder: str = "opencv"
+    threshold: float = 0.8
+    name: str = ""
+    kind: str = ""
+    golden: tuple[Golden, ...] = ()
+    golden_tolerance: float = 0.05
+    files: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    conversion: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    @property
+    def nothing(self) -> frozenset[str]:
+        """The labels that mean "nothing is there"."""
+        return frozenset(label for label in self.labels if label.lower() in NOTHING_LABELS)
+
+    def to_json(self) -> str:
+        """The text of contract.json."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Contract":
+        """Read contract.json.
+
+        Raises:
+            BundleCorrupt: not JSON, or a field is missing or of the wrong kind.
+            ContractMismatch: written by a newer sightpost, or asks for an unknown pixel rule.
+        """
+        try:
+            raw = json.loads(text)
+            version = int(raw["version"])
+        except (ValueError, KeyError, TypeError) as exc:
+            raise BundleCorrupt(f"contract.json cannot be read ({exc})") from exc
+        if version > VERSION:
+            raise ContractMismatch(
+                f"contract version {version} is newer than this program's {VERSION}",
+                hint="update sightpost on this device: pip install -U sightpost",
+            )
+        try:
+            contract = cls._from_dict(raw)
+        except (TypeError, KeyError, ValueError) as exc:
+            raise BundleCorrupt(f"contract.json has a wrong field ({exc})") from exc
+        contract._refuse_unknown_rules()
+        return contract
+
+    @classmethod
+    def _from_dict(cls, raw: dict[str, Any]) -> "Contract":
+        golden = tuple(
+            Golden(**{**g, "thumbnail": tuple(g["thumbnail"]), "scores": tuple(g["scores"])})
+            for g in raw["golden"]
+        )
+        parts = {
+            "labels": tuple(map(str, raw["labels"])),
+            "geometry": Geometry(**raw["geometry"]),
+            "golden": golden,
+        }
+        return cls(**{**raw, **parts})
+
+    def _refuse_unknown_rules(self) -> None:
+        rules = (self.geometry.shrink, self.geometry.grow, self.decoder)
+        if rules != ("area", "linear", "opencv"):
+            raise ContractMismatch(
+                f"the contract asks for pixel rules {rules} that this program does not have",
+                hint="update sightpost on this device, or convert the model again",
+            )

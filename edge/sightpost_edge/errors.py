@@ -1,0 +1,156 @@
+"""Every failure a user can meet, one class each, with a hint that says what to do.
+
+    SightpostError                 1   something went wrong
+    ├── ConfigError                2   an option, a config key or a URI is wrong
+    ├── DataError                  3   the photos cannot be used
+    │   └── PhotoUnreadable        3   one photo cannot be decoded
+    ├── ModelError                 4   the model file cannot be used
+    │   ├── NotABundle             4   a plain .tflite without labels and contract
+    │   ├── BundleCorrupt          4   bytes differ from what was sealed
+    │   ├── ContractMismatch       4   labels, shape or type disagree with the graph
+    │   └── GoldenMismatch         4   this device computes something else than the workshop did
+    ├── SourceError                5   the camera or recording failed
+    │   ├── SourceUnavailable      5   it cannot be opened
+    │   └── SourceLost             5   it stopped while running
+    ├── MissingExtra               6   an optional dependency is not installed
+    ├── StoreError                 7   the event store cannot be used
+    │   ├── StoreBusy              7   another run writes there
+    │   └── DiskFull               7   no space left
+    ├── ConversionRefused          8   no candidate keeps the accuracy that training measured
+    └── TrainingError              9   training cannot start or go on
+        └── WeightsUnavailable     9   pretrained weights cannot be had or do not fit
+
+The figure is the exit code of the command line; 0 is success and 130 an interrupt before the work
+was done. ``sightpost run`` ends with 0 on Ctrl-C or SIGTERM: being stopped is how it finishes.
+"""
+
+import difflib
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class SightpostError(Exception):
+    """Base of all errors; ``hint`` is one sentence that says what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(SightpostError, ValueError):
+    """An option, a config key or a URI is wrong."""
+
+    exit_code = 2
+
+
+class DataError(SightpostError, ValueError):
+    """The photos cannot be used for what was asked."""
+
+    exit_code = 3
+
+
+class PhotoUnreadable(DataError):
+    """One photo cannot be decoded; the message says why, without the file's name."""
+
+
+class ModelError(SightpostError, ValueError):
+    """The model file cannot be used."""
+
+    exit_code = 4
+
+
+class NotABundle(ModelError):
+    """A .tflite without labels or contract: it says nothing about what its scores mean."""
+
+
+class BundleCorrupt(ModelError):
+    """Bytes differ from what the workshop sealed."""
+
+
+class ContractMismatch(ModelError):
+    """Labels, shape or type in the contract disagree with the graph."""
+
+
+class GoldenMismatch(ModelError):
+    """This device computes something else than the workshop did."""
+
+
+class SourceError(SightpostError, OSError):
+    """The camera or recording failed."""
+
+    exit_code = 5
+
+
+class SourceUnavailable(SourceError):
+    """The source cannot be opened."""
+
+
+class SourceLost(SourceError):
+    """The source stopped while running."""
+
+
+class MissingExtra(SightpostError, ImportError):
+    """An optional dependency is not installed."""
+
+    exit_code = 6
+
+
+class StoreError(SightpostError, OSError):
+    """The event store cannot be used."""
+
+    exit_code = 7
+
+
+class StoreBusy(StoreError):
+    """Another run writes to this store."""
+
+
+class DiskFull(StoreError):
+    """No space is left where something must be written."""
+
+
+class ConversionRefused(SightpostError):
+    """No candidate keeps the accuracy that training measured."""
+
+    exit_code = 8
+
+
+class TrainingError(SightpostError):
+    """Training cannot start or go on."""
+
+    exit_code = 9
+
+
+class WeightsUnavailable(TrainingError):
+    """Pretrained weights cannot be had or do not fit the backbone."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint that names the valid word nearest to ``name``, or lists them all."""
+    words = sorted(valid)
+    close = difflib.get_close_matches(name, words, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(words)}"
+
+
+@contextmanager
+def writing_to(path: object) -> Iterator[None]:
+    """Translate what the operating system says about a write into our tree."""
+    try:
+        yield
+    except SightpostError:
+        raise
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"no space left while writing {path}",
+                hint="free some space (df -h shows where); what was already written is intact",
+            ) from exc
+        if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StoreError(
+                f"no permission to write {path}",
+                hint="choose a folder you own, or fix its owner with chown",
+            ) from exc
+        raise StoreError(f"cannot write {path}: {exc.strerror or exc}") from exc

@@ -1,0 +1,38 @@
+"""Keeps native libraries from chatting on stderr, where our own progress and errors belong."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet_native() -> Iterator[None]:
+    """Discard what is written to file descriptor 2 meanwhile; Python's own stderr stays usable.
+
+    What a library has to say about a failure is in its exception. Python's ``sys.stderr`` is
+    pointed at the real stderr for the time, so progress bars and warnings still show.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    python_stderr = sys.stderr
+    try:
+        os.dup2(sink, 2)
+        if _is_descriptor_2(python_stderr):
+            sys.stderr = os.fdopen(os.dup(saved), "w", buffering=1, errors="backslashreplace")
+        yield
+    finally:
+        if sys.stderr is not python_stderr:
+            sys.stderr.close()
+            sys.stderr = python_stderr
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)
+
+
+def _is_descriptor_2(stream: object) -> bool:
+    try:
+        return stream.fileno() == 2  # type: ignore[attr-defined, no-any-return]
+    except (AttributeError, OSError, ValueError):
+        return False

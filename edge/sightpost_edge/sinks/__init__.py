@@ -1,0 +1,1 @@
+"""Where Predictions and Events go besides the store; a sink is any object with ``write``."""

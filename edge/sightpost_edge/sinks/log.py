@@ -1,0 +1,89 @@
+"""The plain prediction log: a line per prediction above the threshold, JSON or CSV, rotated."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TextIO
+
+from ..durable import make_folder
+from ..errors import ConfigError, writing_to
+from ..records import Prediction
+
+MAX_BYTES = 10 * 1024 * 1024
+KEEP = 5
+"""60 MiB at the most: a log must not fill the card."""
+
+COLUMNS = ("time", "elapsed_s", "frame", "name", "label", "score", "inference_ms")
+
+
+class PredictionLog:
+    """Appends to ``NAME.jsonl`` or ``NAME.csv``; a full one becomes ``NAME.jsonl.1`` and so on.
+
+    A line torn by a kill or a power cut is cut off before appending: otherwise it would swallow
+    the next one.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
+        if path.suffix not in (".jsonl", ".csv"):
+            raise ConfigError(f"--log {path}: the name must end in .jsonl or .csv")
+        self._path = path
+        self._max_bytes = max_bytes
+        make_folder(path.parent)
+        with writing_to(path):
+            _cut_torn_line(path)
+            self._file = self._open()
+
+    def write(self, prediction: Prediction) -> None:
+        """Append one line."""
+        row = prediction.as_row()
+        line = json.dumps(row, ensure_ascii=False) if not self._csv else _csv_line(row.values())
+        with writing_to(self._path):
+            if self._file.tell() + len(line.encode()) >= self._max_bytes:
+                self._rotate()
+            self._put(line)
+
+    def close(self) -> None:
+        """Close the file; every line was flushed when it was written."""
+        self._file.close()
+
+    @property
+    def _csv(self) -> bool:
+        return self._path.suffix == ".csv"
+
+    def _open(self) -> TextIO:
+        self._file = self._path.open("a", encoding="utf-8", newline="")
+        if self._csv and self._file.tell() == 0:
+            self._put(_csv_line(COLUMNS))
+        return self._file
+
+    def _put(self, line: str) -> None:
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def _rotate(self) -> None:
+        self._file.close()
+        for number in range(KEEP - 1, 0, -1):
+            if os.path.exists(f"{self._path}.{number}"):
+                os.replace(f"{self._path}.{number}", f"{self._path}.{number + 1}")
+        os.replace(self._path, f"{self._path}.1")
+        self._open()
+
+
+def _csv_line(values: Iterable[object]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(values)
+    return buffer.getvalue()
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists() or not path.stat().st_size:
+        return
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 65536))
+        tail = file.read()
+        if not tail.endswith(b"\n"):
+            file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)

@@ -1,0 +1,88 @@
+"""Where Frames come from: one URI names a camera, a stream, a recording or a folder of photos.
+
+Adding a source: one module whose class offers ``Source``, one row in ``SCHEMES``, and the
+conformance suite in ``tests/edge/test_sources.py`` passes.
+"""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, cast
+from urllib.parse import urlsplit
+
+from ..errors import ConfigError, SourceUnavailable, nearest
+from ..records import Frame
+
+
+class Source(Protocol):
+    """Yields Frames until it ends or is closed; ``close`` may be called from a signal handler.
+
+    ``live`` sources keep only the newest Frame and count the others in ``dropped``; recordings
+    and folders lose nothing.
+    """
+
+    uri: str
+    live: bool
+    dropped: int
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The Frames, in order."""
+
+    def close(self) -> None:
+        """Stop; the iteration ends after the Frame in hand."""
+
+
+SCHEMES = {
+    "picamera": "picamera:picamera_source",
+    "v4l2": "opencv:device_source",
+    "rtsp": "opencv:stream_source",
+    "rtsps": "opencv:stream_source",
+    "http": "opencv:stream_source",
+    "https": "opencv:stream_source",
+    "file": "opencv:file_source",
+    "folder": "folder:FolderSource",
+    "synthetic": "synthetic:synthetic_source",
+}
+"""Scheme to "module:callable"; the module is imported only when its scheme is asked for."""
+
+
+def open_source(uri: str) -> Source:
+    """Open a source by URI; bad names fail here, not at the first Frame.
+
+    ``picamera://0``, ``v4l2:///dev/video0`` or a bare number, ``rtsp://``, ``http(s)://`` (MJPEG),
+    a video file, a folder of photos, ``synthetic://line?seed=7``.
+
+    Raises:
+        ConfigError: the scheme is unknown.
+        SourceUnavailable: there is no such camera, stream, file or folder.
+        MissingExtra: its library is not installed.
+    """
+    module, _, name = SCHEMES[_scheme(uri)].partition(":")
+    factory = getattr(importlib.import_module(f".{module}", __name__), name)
+    return cast(Source, factory(uri))
+
+
+def _scheme(uri: str) -> str:
+    if not uri:
+        raise ConfigError("no source given", hint="for example --source picamera://0 or clip.mp4")
+    if uri.isdigit():
+        return "v4l2"
+    scheme = urlsplit(uri).scheme if "://" in uri else ""
+    if scheme in SCHEMES:
+        return scheme
+    if scheme:
+        raise ConfigError(f"unknown source {scheme}://", hint=nearest(scheme, SCHEMES))
+    path = Path(uri)
+    if path.is_dir():
+        return "folder"
+    if path.exists():
+        return "v4l2" if path.is_char_device() else "file"
+    raise SourceUnavailable(
+        f"no file, folder or camera at {uri}",
+        hint="sources: a path, a camera number, or " + ", ".join(f"{s}://" for s in SCHEMES),
+    )
+
+
+def local_path(uri: str) -> Path:
+    """The path of ``file:///x``, ``v4l2:///dev/x``, ``folder://x`` or a bare path."""
+    return Path(uri.split("://", 1)[1] if "://" in uri else uri)

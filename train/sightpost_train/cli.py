@@ -1,0 +1,62 @@
+"""The workshop's training commands; TensorFlow loads only when they run."""
+
+import dataclasses
+import importlib.util
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightpost_edge.errors import MissingExtra
+
+_WORKSHOP = ("tensorflow", "keras", "sklearn", "matplotlib", "tqdm")
+
+
+def train(
+    photos: Annotated[Path, typer.Argument(help="A folder with one sub-folder per class.")],
+    out: Annotated[Path, typer.Option(help="Where the run is kept; a new folder.")],
+    recipe: Annotated[Path | None, typer.Option(help="A recipe, as in configs/.")] = None,
+    weights: Annotated[
+        str, typer.Option(help='"imagenet", "none" or a .weights.h5 file; wins over the recipe.')
+    ] = "",
+) -> None:
+    """Train a MobileNet classifier from labelled photos.
+
+    The run folder receives the model, metrics.json, history.csv, curves.png, confusion.png,
+    split.csv and the recipe. Unreadable photos are named and left out, never changed.
+    """
+    from sightpost_edge.config import load
+
+    from .recipe import TrainRecipe
+
+    chosen = load(TrainRecipe, recipe) if recipe else TrainRecipe()
+    if weights:
+        chosen = dataclasses.replace(chosen, weights=weights)
+    need_workshop()
+    from .training import run_training
+
+    run_training(photos, out, chosen)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the demo keeps what it makes.")] = Path(
+        "runs/demo"
+    ),
+) -> None:
+    """Show the whole chain on a generated production line: no camera, photos or network needed."""
+    need_workshop()
+    from .demo import run_demo
+
+    run_demo(out)
+
+
+def need_workshop() -> None:
+    """Say which installation is missing before anything is read or computed."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    missing = [name for name in _WORKSHOP if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtra(
+            f"this command needs the workshop installation ({', '.join(missing)} missing)",
+            hint="pip install 'sightpost[workshop]' on a PC; a device only runs models",
+        )
