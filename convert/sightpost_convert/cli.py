@@ -1,15 +1,11 @@
 """The workshop's conversion command; TensorFlow loads only when it runs."""
 
-import importlib.util
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sightpost_edge.errors import MissingExtra
-
-_WORKSHOP = ("tensorflow", "keras", "flatbuffers", "tqdm")
+from sightpost_edge.extras import need_workshop
 
 
 def convert(
@@ -21,13 +17,7 @@ def convert(
 
     Exit code 8 when no candidate keeps the accuracy that training measured.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    missing = [name for name in _WORKSHOP if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtra(
-            f"this command needs the workshop installation ({', '.join(missing)} missing)",
-            hint="pip install 'sightpost[workshop]' on a PC; a device only runs models",
-        )
+    need_workshop()
     from .conversion import run_conversion
 
     bundle, _ = run_conversion(run, out, name=name)

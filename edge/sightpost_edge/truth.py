@@ -45,8 +45,8 @@ class EventScore:
 
     @property
     def precision(self) -> float:
-        """Share of Events that belong to a passage."""
-        return self.matched / self.events if self.events else 1.0
+        """Share of Events that belong to a passage; no Event where there should be some is 0."""
+        return self.matched / self.events if self.events else float(not self.passages)
 
 
 def score_events(

@@ -1,16 +1,12 @@
 """The workshop's training commands; TensorFlow loads only when they run."""
 
 import dataclasses
-import importlib.util
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sightpost_edge.errors import MissingExtra
-
-_WORKSHOP = ("tensorflow", "keras", "sklearn", "matplotlib", "tqdm")
+from sightpost_edge.extras import need_workshop
 
 
 def train(
@@ -49,14 +45,3 @@ def demo(
     from .demo import run_demo
 
     run_demo(out)
-
-
-def need_workshop() -> None:
-    """Say which installation is missing before anything is read or computed."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    missing = [name for name in _WORKSHOP if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtra(
-            f"this command needs the workshop installation ({', '.join(missing)} missing)",
-            hint="pip install 'sightpost[workshop]' on a PC; a device only runs models",
-        )

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import signal
 import sys
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,12 +89,15 @@ def _watch(site: "Site", *, json: bool) -> None:
     )
     rules = site.rules_with(threshold=bundle.contract.threshold)
     folder = Path(site.store) if site.store else default_folder()
-    predictions = PredictionLog(Path(site.log)) if site.log else None
-    source = open_source(site.source)
-    _end_on_signals(source)
     name = bundle.contract.name or Path(site.model).stem
+    source = open_source(site.source)
     status = Status(source)
-    with EventStore(folder, source=source.uri, model=name, model_digest=bundle.digest) as store:
+    with (
+        closing(source),
+        EventStore(folder, source=source.uri, model=name, model_digest=bundle.digest) as store,
+        PredictionLog(Path(site.log)) if site.log else nullcontext() as predictions,
+    ):
+        _end_on_signals(source)
         tally = watch(
             source, BundleClassifier(bundle), store,
             rules=rules, nothing=bundle.contract.nothing, snapshots=site.snapshots,

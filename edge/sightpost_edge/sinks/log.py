@@ -49,6 +49,12 @@ class PredictionLog:
         """Close the file; every line was flushed when it was written."""
         self._file.close()
 
+    def __enter__(self) -> "PredictionLog":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
     @property
     def _csv(self) -> bool:
         return self._path.suffix == ".csv"

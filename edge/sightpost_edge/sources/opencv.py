@@ -37,10 +37,10 @@ class VideoSource:
         fps = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         index = 0
         while not self._closing:
-            position_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
             ok, pixels = self._capture.read()
             if not ok:
                 break
+            position_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
             # Some containers carry no times: then the position stays 0 and the rate must do.
             elapsed_s = position_ms / 1000 if position_ms > 0 else index / fps
             when = began + timedelta(seconds=elapsed_s)

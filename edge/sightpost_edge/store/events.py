@@ -51,6 +51,7 @@ CREATE TABLE IF NOT EXISTS events (
 );
 PRAGMA user_version = 1;
 """
+SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,12 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA busy_timeout = 5000")
         if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("quick_check failed")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"the store in {path.parent} was written by a newer sightpost",
+                hint="update sightpost on this device, or give --store another folder",
+            )
         connection.executescript(_SCHEMA)
         sync_folder(path.parent)
     except BaseException:

@@ -1,0 +1,55 @@
+# Every target makes what it needs first; bare `make` lists them.
+# PYTHON=python3.12 chooses the interpreter, ARGS="-k motion" goes to the command that is run.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+python := .venv/bin/python
+
+.PHONY: help setup demo test test-slow test-interop lint format docs bench dist locks clean distclean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make .venv with everything the workshop needs (2.7 GB, once), and nothing else
+	@.ci/bootstrap workshop
+
+demo: setup ## Train, convert, judge and run a small model, start to finish
+	@.venv/bin/sightpost demo $(ARGS)
+
+test: setup ## Run the tests
+	@$(python) -m pytest $(ARGS)
+
+test-slow: setup ## Run the tests that take longer than ten seconds
+	@$(python) -m pytest -m slow $(ARGS)
+
+test-interop: setup ## Let MediaPipe open our models, in .venv-interop (540 MB, once)
+	@.ci/bootstrap interop
+	@$(python) -m pytest tests/interop $(ARGS)
+
+lint: setup ## Check style, formatting, types and the direction of imports
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+	@.venv/bin/lint-imports
+
+format: setup ## Rewrite the sources in the house format
+	@$(python) -m ruff check --fix-only .
+	@$(python) -m ruff format .
+
+docs: setup ## Write the pages made from --help
+	@$(python) docs/make_cli.py $(ARGS)
+
+bench: setup ## Measure speed and memory on this machine
+	@$(python) bench/run.py $(ARGS)
+
+dist: setup ## Build the wheel and the device locks that name it, into dist/
+	@.ci/dist
+
+locks: ## Resolve every lock in requirements/ again (needs uv; ARGS=--upgrade takes newer versions)
+	@.ci/locks $(ARGS)
+
+clean: ## Remove what was built and every cache
+	@rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find train convert edge tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the environments as well
+	@rm -rf .venv .venv-interop

@@ -1,0 +1,293 @@
+"""The conformance suite: what every source must do, run over each of them."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sightpost_edge.errors import ConfigError, SourceLost, SourceUnavailable
+from sightpost_edge.records import Frame
+from sightpost_edge.sources import SCHEMES, Source, open_source
+from sightpost_edge.sources.live import Ended, LiveSource, Shot
+from sightpost_edge.sources.opencv import without_password
+from sightpost_edge.testing import ScriptedSource, colour, colour_frames
+
+COLOURS = ("red", "green", "blue")
+
+
+def write_clip(path: Path, *, frames_each: int = 5, fps: float = 10.0) -> Path:
+    """A video of a second or so: red, green, blue."""
+    codec = cv2.VideoWriter_fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(path), codec, fps, (64, 48))
+    for name in COLOURS:
+        for _ in range(frames_each):
+            writer.write(colour(name)[..., ::-1])
+    writer.release()
+    return path
+
+
+def write_folder(folder: Path) -> Path:
+    folder.mkdir()
+    for index, name in enumerate(COLOURS):
+        cv2.imwrite(str(folder / f"{index}_{name}.png"), colour(name)[..., ::-1])
+    return folder
+
+
+@pytest.fixture
+def mjpeg() -> Iterator[str]:
+    """A camera's HTTP stream: an endless multipart answer of JPEGs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            try:
+                for index in range(600):
+                    jpeg = cv2.imencode(".jpg", colour(COLOURS[index % 3])[..., ::-1])[1].tobytes()
+                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}"
+                    self.wfile.write(head.encode() + b"\r\n\r\n" + jpeg + b"\r\n")
+                    time.sleep(0.01)
+            except OSError:
+                pass
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/stream.mjpg"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(params=["file", "folder", "synthetic", "http", "scripted"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
+    makers: dict[str, Callable[[], Source]] = {
+        "file": lambda: open_source(str(write_clip(tmp_path / "clip.avi"))),
+        "folder": lambda: open_source(str(write_folder(tmp_path / "photos"))),
+        "synthetic": lambda: open_source("synthetic://line?seed=3&fps=60&seconds=0.2"),
+        "http": lambda: open_source(request.getfixturevalue("mjpeg")),
+        "scripted": lambda: ScriptedSource(colour_frames(*COLOURS)),
+    }
+    opened = makers[request.param]()
+    yield opened
+    opened.close()
+
+
+def take(source: Source, count: int) -> list[Frame]:
+    frames = []
+    for frame in source:
+        frames.append(frame)
+        if len(frames) == count:
+            break
+    return frames
+
+
+def test_frames_are_pictures_in_order(source: Source) -> None:
+    """(h, w, 3) uint8, rising index, rising time, a wall time that knows its zone."""
+    frames = take(source, 3)
+    assert len(frames) >= 2
+    for frame in frames:
+        assert frame.pixels.dtype == np.uint8
+        assert frame.pixels.ndim == 3
+        assert frame.pixels.shape[2] == 3
+        assert frame.captured_at.tzinfo is not None
+    assert [frame.index for frame in frames] == sorted({frame.index for frame in frames})
+    assert [frame.elapsed_s for frame in frames] == sorted({frame.elapsed_s for frame in frames})
+
+
+def test_close_ends_the_iteration(source: Source) -> None:
+    """After close, at most the frame in hand comes; a signal handler relies on that."""
+    iterator = iter(source)
+    next(iterator)
+    source.close()
+    assert len(list(iterator)) <= 1
+
+
+def test_closing_twice_is_harmless(source: Source) -> None:
+    """Signals come in pairs."""
+    source.close()
+    source.close()
+
+
+def test_it_says_what_it_is(source: Source) -> None:
+    """The URI goes into events, ``live`` and ``dropped`` into the summary."""
+    assert source.uri
+    assert source.dropped >= 0
+    assert isinstance(source.live, bool)
+
+
+def test_a_file_loses_nothing_and_keeps_media_time(tmp_path: Path) -> None:
+    """15 frames at 10 fps: all of them, however slowly they are taken, 0.1 s apart."""
+    frames = list(open_source(str(write_clip(tmp_path / "clip.avi"))))
+    assert len(frames) == 15
+    assert frames[10].elapsed_s == pytest.approx(1.0, abs=0.01)
+
+
+def test_channel_order_is_told(tmp_path: Path) -> None:
+    """Red frames of a file are B,G,R in memory and say so; photos are R,G,B and say so."""
+    clip = next(iter(open_source(str(write_clip(tmp_path / "clip.avi")))))
+    photo = list(open_source(str(write_folder(tmp_path / "photos"))))[0]
+    for first in (clip, photo):
+        assert first.rgb()[..., 0].mean() > 180
+        assert first.rgb()[..., 2].mean() < 80
+    assert (clip.order, photo.order) == ("bgr", "rgb")
+
+
+def test_a_bad_photo_is_left_out_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One broken file does not end a folder."""
+    folder = write_folder(tmp_path / "photos")
+    (folder / "1_broken.jpg").write_bytes(b"\xff\xd8\xff")
+    assert len(list(open_source(str(folder)))) == 3
+    assert "1_broken.jpg" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "says"),
+    [
+        ("picammera://0", ConfigError, "did you mean 'picamera'"),
+        ("rstp://10.0.0.1/x", ConfigError, "did you mean 'rtsp'"),
+        ("nowhere.mp4", SourceUnavailable, "a path, a camera number"),
+        ("", ConfigError, "--source"),
+        ("/dev/video97", SourceUnavailable, "a path"),
+        ("97", SourceUnavailable, "picamera://0"),
+        ("synthetic://line?sed=3", ConfigError, "did you mean 'seed'"),
+        ("synthetic://line?fps=fast", ConfigError, ""),
+        ("synthetic://line?fps=0", ConfigError, ""),
+        ("http://127.0.0.1:9/none.mjpg", SourceUnavailable, "is the camera on"),
+    ],
+)
+def test_what_cannot_be_opened_says_why_at_the_call(
+    uri: str, error: type[Exception], says: str
+) -> None:
+    """open_source raises; nobody has asked for a frame yet."""
+    with pytest.raises(error) as caught:
+        open_source(uri)
+    assert says in getattr(caught.value, "hint", "")
+
+
+def test_a_file_that_is_no_video(tmp_path: Path) -> None:
+    """A text file named .mp4."""
+    (tmp_path / "x.mp4").write_text("hello")
+    with pytest.raises(SourceUnavailable, match="not a video"):
+        open_source(str(tmp_path / "x.mp4"))
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    """No photos is said at once."""
+    with pytest.raises(SourceUnavailable, match="no photos"):
+        open_source(str(tmp_path))
+
+
+def test_every_scheme_names_code_that_exists() -> None:
+    """A row in the table is a promise."""
+    import importlib
+
+    for target in SCHEMES.values():
+        module, _, name = target.partition(":")
+        assert callable(
+            getattr(importlib.import_module(f"sightpost_edge.sources.{module}"), name)
+        )
+
+
+def test_passwords_stay_out_of_logs() -> None:
+    """The URI in events and messages has no secret."""
+    assert without_password("rtsp://me:s3cret@cam/1") == "rtsp://me:***@cam/1"
+
+
+class Tape:
+    """A camera that plays a list: Shots, None for failures, exceptions to raise."""
+
+    def __init__(self, *items: object) -> None:
+        self.items = list(items)
+        self.closed = False
+
+    def read(self) -> Shot | None:
+        if not self.items:
+            raise Ended
+        item = self.items.pop(0)
+        if isinstance(item, Exception):
+            raise item
+        if callable(item):
+            item = item()
+        return item  # type: ignore[return-value]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def shot(name: str = "red") -> Shot:
+    return Shot(colour(name), "rgb", time.monotonic_ns())
+
+
+def test_the_newest_frame_wins() -> None:
+    """A slow consumer sees the latest picture, and the others are counted."""
+    ready = threading.Event()
+
+    def last() -> Shot:
+        ready.set()
+        return shot("blue")
+
+    source = LiveSource("tape://", lambda: Tape(*[shot("red")] * 20, last))
+    assert ready.wait(5)
+    time.sleep(0)
+    source._thread.join(5)
+    frames = list(source)
+    assert len(frames) == 1
+    assert frames[0].pixels[..., 2].mean() > 180
+    assert source.dropped == 20
+
+
+def test_a_camera_that_fails_is_reopened() -> None:
+    """One failed read: the device is closed, opened again, and the frames go on."""
+    tapes = [Tape(shot(), None), Tape(shot("green"))]
+    opened = iter(tapes)
+    source = LiveSource("tape://", lambda: next(opened))
+    frames = list(source)
+    assert tapes[0].closed
+    assert frames[-1].pixels[..., 1].mean() > 180
+
+
+def test_a_camera_that_stays_away_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three attempts, then an error with the exit code that makes systemd restart the service."""
+    monkeypatch.setattr(threading.Event, "wait", lambda self, timeout=None: self.is_set())
+    tapes = iter([Tape(shot(), None), Tape(None), Tape(None), Tape(None)])
+    source = LiveSource("tape://", lambda: next(tapes))
+    with pytest.raises(SourceLost, match="three attempts"):
+        list(source)
+
+
+def test_a_driver_that_raises_is_a_source_error() -> None:
+    """Whatever a vendor library throws arrives as ours, with its text."""
+    source = LiveSource("tape://", lambda: Tape(shot(), RuntimeError("dequeue failed")))
+    with pytest.raises(SourceLost, match="dequeue failed"):
+        list(source)
+
+
+def test_a_hung_camera_is_noticed() -> None:
+    """A read that never returns: the consumer is told, and close does not hang either."""
+    hang = threading.Event()
+    source = LiveSource("tape://", lambda: Tape(shot(), hang.wait), stall_s=0.2)
+    iterator = iter(source)
+    next(iterator)
+    with pytest.raises(SourceLost, match="no picture"):
+        next(iterator)
+    hang.set()
+    source.close()
+
+
+def test_a_camera_without_a_picture_is_not_open() -> None:
+    """OpenCV may claim that an absent camera is open: only a good read proves it."""
+    tape = Tape(None)
+    with pytest.raises(SourceUnavailable, match="gives no picture"):
+        LiveSource("tape://", lambda: tape)
+    assert tape.closed
