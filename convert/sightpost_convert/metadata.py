@@ -137,7 +137,7 @@ def _unpack(model: bytes) -> Any:
         ) from exc
     if not graph.subgraphs or not graph.buffers:
         raise ModelError("the .tflite file holds no graph")
-    # 0 and 1 mean "not used" in schema.fbs. Such weights are found by absolute position, which any
+    # Readers take 0 and 1 for "not used". Such weights are found by absolute position, which any
     # insertion would shift.
     if graph.externalBuffers or any(b.offset > 1 or b.size > 1 for b in graph.buffers):
         raise ModelError("this model keeps weights outside its FlatBuffer: too large for a device")

@@ -56,12 +56,36 @@ class _Open:
     peaks: list[Frame]
     last_alive: Frame
     frames: int = 0
-    rival_since: Frame | None = None
 
     @classmethod
     def begin(cls, frame: Frame, classes: int) -> "_Open":
         """An Event of which only the first Frame is known."""
         return cls(frame, np.zeros(classes), np.zeros(classes), [frame] * classes, frame)
+
+    @property
+    def leader(self) -> int:
+        """Index of the heaviest label so far."""
+        return int(self.totals.argmax())
+
+    def gather(self, scores: NDArray[np.float64], frame: Frame, *, alive: bool) -> None:
+        """Take one more Frame in."""
+        self.totals += scores
+        self.frames += 1
+        self._raise_best(scores, [frame] * len(scores))
+        if alive:
+            self.last_alive = frame
+
+    def absorb(self, other: "_Open") -> None:
+        """Take a later stretch in: it was no Event of its own after all."""
+        self.totals += other.totals
+        self.frames += other.frames
+        self._raise_best(other.best, other.peaks)
+        self.last_alive = other.last_alive
+
+    def _raise_best(self, scores: NDArray[np.float64], frames: list[Frame]) -> None:
+        for index in np.flatnonzero(scores > self.best):
+            self.best[index] = scores[index]
+            self.peaks[index] = frames[index]
 
 
 def decide(
@@ -89,21 +113,73 @@ def _decide(
 ) -> Iterator[Event]:
     something = np.array([label not in nothing for label in labels])
     smooth = _Smoother(rules.smoothing_s)
-    current: _Open | None = None
-    frame: Frame | None = None
+    gathering = _Gathering(rules, labels)
     for prediction in predictions:
-        scores, frame = smooth(prediction) * something, prediction.frame
-        if current is not None:
-            reason = _closing_reason(current, scores, frame, rules)
-            if reason:
-                yield _close(current, labels, rules, reason, frame)
-                current = None
-        if current is None and scores.max(initial=0.0) >= rules.threshold:
-            current = _Open.begin(frame, len(labels))
-        if current is not None:
-            _gather(current, scores, frame, rules)
-    if current is not None and frame is not None:
-        yield _close(current, labels, rules, "source ended", frame)
+        yield from gathering.step(smooth(prediction) * something, prediction.frame)
+    yield from gathering.close("source ended")
+
+
+class _Gathering:
+    """The Event that is open and, within it, the stretch in which another label leads."""
+
+    def __init__(self, rules: Rules, labels: tuple[str, ...]) -> None:
+        self._rules, self._labels = rules, labels
+        self._current: _Open | None = None
+        self._rival: _Open | None = None
+        self._now: Frame | None = None
+
+    def step(self, scores: NDArray[np.float64], frame: Frame) -> Iterator[Event]:
+        self._now = frame
+        top = float(scores.max(initial=0.0))
+        alive = top >= min(self._rules.leave, self._rules.threshold)
+        if reason := self._over(frame, alive=alive):
+            yield from self.close(reason)
+        if self._current is None and top >= self._rules.threshold:
+            self._current = _Open.begin(frame, len(scores))
+        if self._current is None:
+            return
+        if self._challenged(scores):
+            self._rival = self._rival or _Open.begin(frame, len(scores))
+            self._rival.gather(scores, frame, alive=alive)
+            if frame.elapsed_s - self._rival.started.elapsed_s >= self._rules.switch_s:
+                rival, self._rival = self._rival, None
+                yield from self.close("another label took over")
+                self._current = rival
+            return
+        self._settle()
+        self._current.gather(scores, frame, alive=alive)
+
+    def close(self, reason: str) -> Iterator[Event]:
+        """Yield the open Event, if there is one."""
+        self._settle()
+        if self._current is not None and self._now is not None:
+            yield _event(self._current, self._labels, self._rules, reason, self._now)
+        self._current = None
+
+    def _challenged(self, scores: NDArray[np.float64]) -> bool:
+        """Whether a label other than the Event's leads, above the threshold."""
+        if self._current is None or not self._current.frames:
+            return False
+        leads = int(scores.argmax())
+        return leads != self._current.leader and scores[leads] >= self._rules.threshold
+
+    def _settle(self) -> None:
+        """A rival that gave way was part of the Event."""
+        if self._current is not None and self._rival is not None:
+            self._current.absorb(self._rival)
+        self._rival = None
+
+    def _over(self, frame: Frame, *, alive: bool) -> str | None:
+        if self._current is None:
+            return None
+        last = (self._rival or self._current).last_alive
+        if frame.name != self._current.started.name:
+            return "next photo"
+        if not alive and frame.elapsed_s - last.elapsed_s >= self._rules.gap_s:
+            return "left"
+        if frame.elapsed_s - self._current.started.elapsed_s >= self._rules.max_s:
+            return "still there"
+        return None
 
 
 class _Smoother:
@@ -124,41 +200,7 @@ class _Smoother:
         return np.asarray(self._value, np.float64)
 
 
-def _gather(event: _Open, scores: NDArray[np.float64], frame: Frame, rules: Rules) -> None:
-    event.totals += scores
-    event.frames += 1
-    for index in np.flatnonzero(scores > event.best):
-        event.best[index] = scores[index]
-        event.peaks[index] = frame
-    if _alive(scores, rules):
-        event.last_alive = frame
-    leads = int(scores.argmax())
-    if leads == int(event.totals.argmax()) or scores[leads] < rules.threshold:
-        event.rival_since = None
-    elif event.rival_since is None:
-        event.rival_since = frame
-
-
-def _alive(scores: NDArray[np.float64], rules: Rules) -> bool:
-    return bool(scores.max(initial=0.0) >= min(rules.leave, rules.threshold))
-
-
-def _closing_reason(
-    event: _Open, scores: NDArray[np.float64], frame: Frame, rules: Rules
-) -> str | None:
-    now_s = frame.elapsed_s
-    if frame.name != event.started.name:
-        return "next photo"
-    if now_s - event.last_alive.elapsed_s >= rules.gap_s and not _alive(scores, rules):
-        return "left"
-    if event.rival_since and now_s - event.rival_since.elapsed_s >= rules.switch_s:
-        return "another label took over"
-    if now_s - event.started.elapsed_s >= rules.max_s:
-        return "still there"
-    return None
-
-
-def _close(
+def _event(
     event: _Open, labels: tuple[str, ...], rules: Rules, reason: str, decided: Frame
 ) -> Event:
     """The label is the heaviest among those that ever passed the threshold."""
@@ -168,7 +210,7 @@ def _close(
         label=labels[index],
         score=float(event.best[index]),
         started=event.started,
-        ended=event.rival_since or event.last_alive,
+        ended=event.last_alive,
         peak=event.peaks[index],
         decided=decided,
         frames=event.frames,

@@ -63,7 +63,8 @@ class Event:
     """One thing that happened: gathered from the Predictions between ``started`` and ``ended``.
 
     ``score`` is the best smoothed score of ``label``; ``peak`` the Frame that reached it;
-    ``decided`` the Frame at which the Event closed; ``frames`` how many Frames took part; ``reason`` the rule that closed the event.
+    ``decided`` the Frame at which the Event closed; ``frames`` how many Frames took part;
+    ``reason`` the rule that closed it.
     """
 
     label: str

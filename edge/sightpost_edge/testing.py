@@ -1,4 +1,4 @@
-"""Fakes that ship, for tests of this package and of yours: a scripted camera, classifier and Bundle.
+"""Fakes that ship, for this package's tests and yours: a scripted camera, classifier, Bundle.
 
 frames = ScriptedSource(colour_frames("red", "red", "blue"))
 bundle = Bundle.open(tiny_bundle(tmp_path / "tiny.tflite"))

@@ -29,7 +29,9 @@ def predictions(
     return found
 
 
-def events(rows: Sequence[dict[str, float]], rules: Rules | None = None, **kw: float) -> list[Event]:
+def events(
+    rows: Sequence[dict[str, float]], rules: Rules | None = None, **kw: float
+) -> list[Event]:
     rules = rules or Rules(smoothing_s=0)
     return list(decide(predictions(rows, **kw), rules, labels=LABELS, nothing={"empty"}))
 
@@ -95,7 +97,9 @@ def test_another_subject_opens_its_own_event() -> None:
     found = events([*[FOX] * 10, *[DEER] * 20, *[NOTHING] * 5])
     assert [event.label for event in found] == ["fox", "deer"]
     assert found[0].reason == "another label took over"
-    assert found[0].ended.elapsed_s == pytest.approx(1.0)
+    assert found[0].ended.elapsed_s == pytest.approx(0.9)
+    assert found[1].started.elapsed_s == pytest.approx(1.0)
+    assert found[0].frames + found[1].frames >= 30
 
 
 def test_a_subject_that_stays_is_reported_in_time() -> None:

@@ -2,7 +2,6 @@
 
 import sys
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -84,13 +83,13 @@ class FakePicamera2:
 
 
 @pytest.fixture
-def picamera2(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakePicamera2]]:
+def picamera2(monkeypatch: pytest.MonkeyPatch) -> type[FakePicamera2]:
     module = types.ModuleType("picamera2")
     fake = type("Picamera2", (FakePicamera2,), {"frame": bgr("red")})
     module.Picamera2 = fake  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "picamera2", module)
     FakeRequest.outstanding = 0
-    yield fake
+    return fake
 
 
 def bgr(name: str) -> np.ndarray:

@@ -134,16 +134,14 @@ def test_a_file_loses_nothing_and_keeps_media_time(tmp_path: Path) -> None:
 def test_channel_order_is_told(tmp_path: Path) -> None:
     """Red frames of a file are B,G,R in memory and say so; photos are R,G,B and say so."""
     clip = next(iter(open_source(str(write_clip(tmp_path / "clip.avi")))))
-    photo = list(open_source(str(write_folder(tmp_path / "photos"))))[0]
+    photo = next(iter(open_source(str(write_folder(tmp_path / "photos")))))
     for first in (clip, photo):
         assert first.rgb()[..., 0].mean() > 180
         assert first.rgb()[..., 2].mean() < 80
     assert (clip.order, photo.order) == ("bgr", "rgb")
 
 
-def test_a_bad_photo_is_left_out_by_name(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_bad_photo_is_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One broken file does not end a folder."""
     folder = write_folder(tmp_path / "photos")
     (folder / "1_broken.jpg").write_bytes(b"\xff\xd8\xff")
@@ -194,9 +192,7 @@ def test_every_scheme_names_code_that_exists() -> None:
 
     for target in SCHEMES.values():
         module, _, name = target.partition(":")
-        assert callable(
-            getattr(importlib.import_module(f"sightpost_edge.sources.{module}"), name)
-        )
+        assert callable(getattr(importlib.import_module(f"sightpost_edge.sources.{module}"), name))
 
 
 def test_passwords_stay_out_of_logs() -> None:

@@ -18,7 +18,8 @@ TILES = 10
 def draw_result(result: "DemoResult", store: Path) -> bytes:
     """A PNG: snapshots of events above, the time line of truth and events below."""
     figure = Figure(figsize=(13, 6.4), dpi=110, layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    upper, lower = parts
     _tiles(upper, result, store)
     _timeline(lower.subplots(), result)
     score = result.score
