@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from sightpost_edge.testing import tiny_bundle
+
+from .workshop import colour_photos
 
 REPOSITORY = Path(__file__).parent.parent
 DATA = Path(os.environ.get("SIGHTPOST_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -49,3 +52,26 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("the real photo sets are not here (../shared/data or $SIGHTPOST_DATA)")
     return DATA
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """A folder of colour photos and the run that was trained on it."""
+
+    photos: Path
+    path: Path
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """A real training run from scratch, small enough for every test session."""
+    from sightpost_train.recipe import TrainRecipe
+    from sightpost_train.training import run_training
+
+    folder = tmp_path_factory.mktemp("trained")
+    photos = colour_photos(folder / "photos", per_class=40)
+    recipe = TrainRecipe(
+        width=0.35, input_px=32, weights="none", scratch_epochs=12, augment="flips", batch=8
+    )
+    run_training(photos, folder / "run", recipe)
+    return TrainedRun(photos, folder / "run")

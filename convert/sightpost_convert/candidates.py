@@ -2,7 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def convert_all(model: Any, calibration: Pixels, *, mean: float, std: float) -> 
         # TensorFlow's converter calibrates with its own, deprecated interpreter.
         warnings.simplefilter("ignore")
         export(model, Path(folder))
-        for kind in KINDS:
+        for kind in kinds:
             yield _convert(kind, folder, calibration, mean, std)
 
 

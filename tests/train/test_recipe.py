@@ -1,0 +1,48 @@
+"""Recipes: every mistake is named before a photo is read."""
+
+from pathlib import Path
+
+import pytest
+
+from sightpost_edge.config import load
+from sightpost_edge.errors import ConfigError
+from sightpost_train.recipe import TrainRecipe
+from sightpost_train.training import _toml
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+def recipe(tmp_path: Path, text: str) -> TrainRecipe:
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    return load(TrainRecipe, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ('backbone = "mobilnet_v2"', "unknown backbone", "mobilenet_v2"),
+        ("epochs = 3", "unknown key 'epochs'", "_epochs"),
+        ('width = "wide"', "width must be float", ""),
+        ("input_px = 8", "needs input_px >= 32", ""),
+        ("test_share = 0.9", "shares", ""),
+        ('augment = "wild"', "choose none, flips or natural", ""),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str, hint: str) -> None:
+    """With the nearest valid word where there is one."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        recipe(tmp_path, text)
+    assert hint in caught.value.hint
+
+
+def test_what_a_run_keeps_can_be_used_again(tmp_path: Path) -> None:
+    """recipe.toml in the run folder is a recipe."""
+    original = TrainRecipe(width=0.5, weights="x/y.h5", augment="flips")
+    assert recipe(tmp_path, _toml(original)) == original
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("train-*.toml")), ids=str)
+def test_the_recipes_that_ship_are_valid(path: Path) -> None:
+    """Every file in configs/ loads."""
+    assert load(TrainRecipe, path).backbone
