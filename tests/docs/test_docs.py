@@ -1,0 +1,108 @@
+"""The docs are complete and true: a key, column, error or option that is missing fails here."""
+
+import dataclasses
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sightpost_edge import errors
+from sightpost_edge.config import Site
+from sightpost_edge.contract import Contract
+from sightpost_edge.decide import Rules
+from sightpost_edge.errors import SightpostError
+from sightpost_edge.sources import SCHEMES
+from sightpost_edge.store import StoredEvent
+from sightpost_train.recipe import TrainRecipe
+
+REPOSITORY = Path(__file__).parent.parent.parent
+DOCS = REPOSITORY / "docs"
+REFERENCE = (DOCS / "reference.md").read_text()
+
+
+def test_the_command_page_is_what_help_says() -> None:
+    """docs/cli.md is generated; `make docs` brings it up to date."""
+    spec = importlib.util.spec_from_file_location("make_cli", DOCS / "make_cli.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (DOCS / "cli.md").read_text() == module.page(), "run: make docs"
+
+
+@pytest.mark.parametrize("record", [Site, Rules, TrainRecipe, Contract, StoredEvent])
+def test_every_field_is_documented(record: type) -> None:
+    """Config keys, recipe keys, contract fields, event columns."""
+    names = [f.name for f in dataclasses.fields(record) if f.name != "rules"]
+    missing = [name for name in names if f"`{name}`" not in REFERENCE]
+    assert not missing
+
+
+@pytest.mark.parametrize("record", [Site, Rules, TrainRecipe])
+def test_documented_defaults_are_the_real_ones(record: type) -> None:
+    """A default in the table is the dataclass's default."""
+    for field in dataclasses.fields(record):
+        rows = [line for line in REFERENCE.splitlines() if f"`{field.name}`" in line]
+        row = rows[0] if rows else ""
+        if isinstance(field.default, bool):
+            assert f"`{str(field.default).lower()}`" in row
+        elif isinstance(field.default, (int, float)) and field.name != "threshold":
+            assert f"`{field.default}`" in row, row
+        elif isinstance(field.default, str) and field.default:
+            assert f'`"{field.default}"`' in row, row
+
+
+def test_every_error_and_its_code_are_documented() -> None:
+    """The table of exit codes names each class in the row of its code."""
+    for cls in vars(errors).values():
+        if isinstance(cls, type) and issubclass(cls, SightpostError) and cls is not SightpostError:
+            row = next(x for x in REFERENCE.splitlines() if x.startswith(f"| {cls.exit_code} |"))
+            assert f"`{cls.__name__}`" in row
+
+
+def test_every_scheme_is_documented() -> None:
+    """A source nobody can find does not exist."""
+    assert not [scheme for scheme in SCHEMES if f"{scheme}://" not in REFERENCE]
+
+
+def test_the_example_site_file_names_every_key() -> None:
+    """configs/site.toml is complete, and valid once its comments are taken off."""
+    text = (REPOSITORY / "configs" / "site.toml").read_text()
+    for record in (Site, Rules):
+        for field in dataclasses.fields(record):
+            assert re.search(rf"^(# |\[)?{field.name}\b", text, re.MULTILINE), field.name
+
+
+def commands_in(page: Path) -> list[str]:
+    blocks = re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", page.read_text(), re.M | re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = [re.sub(r"\s+#.*", "", line).strip().removeprefix("$ ") for line in lines]
+    return [
+        line.removeprefix("sudo ") for line in found if re.match(r"(sudo )?\S*sightpost ", line)
+    ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "systemd/README.md"])
+def test_commands_in_the_docs_exist(page: str) -> None:
+    """Every `sightpost ...` line in a page uses a command and options that --help lists."""
+    cli = (DOCS / "cli.md").read_text()
+    lines = [x for x in commands_in(REPOSITORY / page) if not x.split()[0].endswith("-dist")]
+    assert lines
+    for line in lines:
+        words = shlex.split(line)[1:]
+        section = cli.split(f"## sightpost {words[0]}\n")
+        if words[0].startswith("-"):
+            continue
+        assert len(section) == 2, line
+        options = [word.split("=")[0] for word in words if word.startswith("--")]
+        block = section[1].split("\n## ")[0] if words[0] != "events" else section[1]
+        assert not [o for o in options if o not in block], line
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """Relative links and pictures in every page exist."""
+    for page in [*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md"), *REPOSITORY.glob("systemd/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
