@@ -1,7 +1,7 @@
 """Measures the device against the loop a user would otherwise copy, in one run: `make bench`.
 
-The peer is the published TFLite loop for the Raspberry Pi, with its colours put right: read a frame,
-squash it to the input with linear interpolation, set the tensor, invoke, sort every class in Python.
+The peer is the published TFLite loop for the Raspberry Pi, with its colours put right: read a
+frame, squash it to the input with linear interpolation, invoke, sort every class in Python.
 Both sides read the same video with the same model; rounds alternate, the median of CPU time counts.
 """
 

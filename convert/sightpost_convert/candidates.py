@@ -51,8 +51,10 @@ def export(model: Any, folder: Path) -> None:
     archive.write_out(str(folder), verbose=False)
 
 
-def convert_all(model: Any, calibration: Pixels, *, mean: float, std: float) -> Iterator[Candidate]:
-    """Convert to every kind, one after the other.
+def convert_all(
+    model: Any, calibration: Pixels, *, mean: float, std: float, kinds: Sequence[str] = KINDS
+) -> Iterator[Candidate]:
+    """Convert to each kind, one after the other.
 
     Args:
         model: a Keras classifier, (1, h, w, 3) scaled floats to (1, classes).

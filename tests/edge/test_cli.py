@@ -73,9 +73,8 @@ def test_classify_folders(cli: Cli, bundle_file: Path, photos: Path) -> None:
     """A line for each photo; JSON lines and CSV for machines."""
     plain = cli("classify", bundle_file, photos).stdout.splitlines()
     assert [line.split("\t")[0] for line in plain] == ["red", "green", "blue"]
-    rows = [
-        json.loads(r) for r in cli("classify", bundle_file, photos, "--json").stdout.splitlines()
-    ]
+    output = cli("classify", bundle_file, photos, "--json").stdout
+    rows = [json.loads(line) for line in output.splitlines()]
     assert [row["labels"][0] for row in rows] == ["red", "green", "blue"]
     table = list(csv.DictReader(io.StringIO(cli("classify", bundle_file, photos, "--csv").stdout)))
     assert [row["label"] for row in table] == ["red", "green", "blue"]
@@ -95,7 +94,7 @@ def test_classify_goes_on_after_a_bad_photo(cli: Cli, bundle_file: Path, photos:
 def test_run_logs_predictions_and_events(
     cli: Cli, bundle_file: Path, clip: Path, tmp_path: Path
 ) -> None:
-    """A second and a half each of red, green and blue: three events in order, each with its snapshot."""
+    """Red, green and blue, 1.6 s each: three events in order, each with its snapshot."""
     store, log = tmp_path / "store", tmp_path / "log" / "p.csv"
     result = cli("run", "--model", bundle_file, "--source", clip, "--store", store,
                  "--log", log, "--json")  # fmt: skip

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from sightpost_edge.config import load
 from sightpost_edge.errors import ConfigError, TrainingError, WeightsUnavailable
 from sightpost_train.augment import Batches, view
 from sightpost_train.backbones import build_backbone
@@ -177,7 +176,7 @@ def test_batches_are_reproducible_and_complete() -> None:
     options = {"batch": 4, "seed": 3, "augment": "none", "mean": 0.0, "std": 1.0}
     first, second = (Batches(pixels, np.arange(10), **options) for _ in range(2))
     epoch = [first[i][1].tolist() for i in range(len(first))]
-    assert sorted(sum(epoch, [])) == list(range(10))
+    assert sorted(target for batch in epoch for target in batch) == list(range(10))
     assert epoch == [second[i][1].tolist() for i in range(len(second))]
     first.on_epoch_end()
     assert epoch != [first[i][1].tolist() for i in range(len(first))]

@@ -22,7 +22,7 @@ from sightpost_edge.truth import EventScore, Sighting, score_events
 
 from .demo_picture import draw_result
 
-PHOTOS_PER_CLASS = 960
+PHOTOS_PER_CLASS = 1100
 VIDEO_S = 90.0
 THUMBNAIL_PX = 32
 MARK = "made-by-sightpost-demo"
@@ -33,10 +33,10 @@ backbone = "mobilenet_v2"
 width = 0.35
 input_px = 96
 weights = "none"
-scratch_epochs = 2
-scratch_learning_rate = 0.003
-batch = 32
-dropout = 0.1
+validation_share = 0.05
+test_share = 0.1
+scratch_epochs = 3
+dropout = 0.0
 augment = "flips"
 """
 
@@ -114,10 +114,13 @@ def _thumbnails(photos: Path, rows: list[dict[str, str]]) -> NDArray[np.float32]
 def _draw_photos(folder: Path) -> None:
     total = PHOTOS_PER_CLASS * len(conveyor.LABELS)
     with tqdm(total=total, desc="drawing photos", unit=" photos", leave=False, disable=None) as bar:
+
+        def show(done: int, _total: int) -> None:
+            bar.update(done - bar.n)
+
         conveyor.write_photos(
-            folder, per_class=PHOTOS_PER_CLASS, seed=conveyor.DEMO_TRAIN_SEED,
-            progress=lambda done, _total: bar.update(done - bar.n),
-        )  # fmt: skip
+            folder, per_class=PHOTOS_PER_CLASS, seed=conveyor.DEMO_TRAIN_SEED, progress=show
+        )
 
 
 def _command(*words: object) -> None:

@@ -1,7 +1,7 @@
 """Training: the head on cached frozen features, then fine-tuning - kept only where it helps."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,7 @@ class _Trainer:
 
     def from_scratch(self) -> None:
         """All layers at once."""
-        epochs = self.recipe.scratch_epochs
-        self._fit("scratch", epochs, self.recipe.scratch_learning_rate)
+        self._fit("scratch", self.recipe.scratch_epochs, self.recipe.scratch_learning_rate, _sgd)
         self._keep(self._stage("from scratch"))
 
     def head(self) -> None:
@@ -126,7 +125,9 @@ class _Trainer:
         frozen = self.fitted.model.get_weights()
         before = next(s for s in self.fitted.stages if s.name == self.fitted.kept)
         thaw(self.backbone, self.recipe.fine_tune_share)
-        self._fit("fine-tune", self.recipe.fine_tune_epochs, self.recipe.fine_tune_learning_rate)
+        self._fit(
+            "fine-tune", self.recipe.fine_tune_epochs, self.recipe.fine_tune_learning_rate, _adam
+        )
         after = self._stage("fine-tuned")
         self.fitted.stages.append(after)
         if after.rank > before.rank:
@@ -160,7 +161,7 @@ class _Trainer:
             keras.layers.Dropout(recipe.dropout, seed=recipe.seed),
             keras.layers.Dense(self.classes, activation="softmax"),
         ])  # fmt: skip
-        _compile(head, recipe.head_learning_rate)
+        _compile(head, _adam(recipe.head_learning_rate))
         recorder = _Recorder("head", recipe.head_epochs)
         head.fit(
             features[0], targets[0], validation_data=(features[1], targets[1]),
@@ -172,14 +173,14 @@ class _Trainer:
         test = head.evaluate(features[2], targets[2], verbose=0)
         return Stage("frozen head", val[1], val[0], test[1]), head.layers[-1].get_weights()
 
-    def _fit(self, phase: str, epochs: int, learning_rate: float) -> None:
+    def _fit(self, phase: str, epochs: int, peak: float, optimizer: Callable[[Any], Any]) -> None:
         recipe = self.recipe
         batches = Batches(
             self.train, self.targets, batch=recipe.batch, seed=recipe.seed,
             augment=recipe.augment, mean=self.mean, std=self.std,
         )  # fmt: skip
         steps = epochs * len(batches)
-        _compile(self.fitted.model, _warm_cosine(learning_rate, steps))
+        _compile(self.fitted.model, optimizer(_warm_cosine(peak, steps)))
         recorder = _Recorder(phase, epochs, steps_per_epoch=len(batches))
         best = keras.callbacks.ModelCheckpoint(
             str(self.run / "checkpoint.weights.h5"), monitor="val_loss",
@@ -247,10 +248,20 @@ def _judge_dense(
     return accuracy, float(-log_probability[np.arange(len(targets)), targets].mean())
 
 
-def _compile(model: Any, learning_rate: Any) -> None:
+def _adam(learning_rate: Any) -> Any:
+    return keras.optimizers.Adam(learning_rate)
+
+
+def _sgd(learning_rate: Any) -> Any:
+    """For training from scratch: on the generated line Adam stuck at telling four of five classes
+    apart (0.80 after 12,000 photos) where this reached 0.99 and more."""
+    return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, global_clipnorm=3.0)
+
+
+def _compile(model: Any, optimizer: Any) -> None:
     """XLA stays off: on a CPU it compiles for minutes before the first step."""
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
+        optimizer=optimizer,
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=False,
@@ -258,8 +269,8 @@ def _compile(model: Any, learning_rate: Any) -> None:
 
 
 def _warm_cosine(peak: float, steps: int) -> Any:
-    """A tenth of the steps up to ``peak``, then down along a cosine."""
-    warm = max(1, steps // 10)
+    """A twentieth of the steps up to ``peak``, then down along a cosine."""
+    warm = max(1, steps // 20)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=peak / 20, decay_steps=max(1, steps - warm),
         warmup_target=peak, warmup_steps=warm, alpha=0.01,

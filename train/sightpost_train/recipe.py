@@ -33,7 +33,7 @@ class TrainRecipe:
     fine_tune_learning_rate: float = 2e-4
     fine_tune_share: float = 0.4
     scratch_epochs: int = 20
-    scratch_learning_rate: float = 3e-3
+    scratch_learning_rate: float = 0.06
     batch: int = 32
     dropout: float = 0.2
     augment: Literal["none", "flips", "natural"] = "natural"
