@@ -23,14 +23,15 @@ SPRITE_SCALE = 315.0
 PLATE_SIDE = (0.54, 0.58)
 """Frame heights. At 96 px a plate is about 54 px wide and a bolt hole 10 px."""
 
-BORE_RADIUS = 0.14
-HUB_RADIUS = 0.22
+HUB_RIM = 0.08
+SOUND_BORE = 0.14
 SOUND_HOLES = tuple((x, y, 0.092) for x in (-0.29, 0.29) for y in (-0.29, 0.29))
+SIBLING_BORE = 0.21
 SIBLING_HOLES = tuple(
-    (0.36 * math.cos(math.radians(a)), 0.36 * math.sin(math.radians(a)), 0.055)
+    (0.38 * math.cos(math.radians(a)), 0.38 * math.sin(math.radians(a)), 0.05)
     for a in range(0, 360, 60)
 )
-"""The wrong part belongs to another order: six small holes on a circle, rounder corners."""
+"""The wrong part belongs to another order: six small holes, a wider bore, rounder corners."""
 
 RUB_WIDTH, RUB_LEVEL = 0.2, 130
 """The stripe around a scratch: its width in sides and its bareness (255 = no coat left)."""
@@ -47,8 +48,8 @@ _TEXTURE_SEED = 20_240
 class Part:
     """One plate: everything that is drawn of it follows from these values.
 
-    ``side`` is in frame heights and ``angle`` in radians; ``holes`` are (x, y, radius),
-    ``undrilled`` the places of forgotten ones and ``scratches`` curves of (x, y), all in sides;
+    ``side`` is in frame heights and ``angle`` in radians; ``corner`` and
+    ``bore`` are radii, ``holes`` (x, y, radius), ``undrilled`` the places of forgotten ones and ``scratches`` curves of (x, y), all in sides;
     ``tone`` is the coat's reflectance in grey levels and ``tint`` its gains over that for red,
     green and blue; ``grain`` seeds the brush marks and the specks, which are no defects.
     """
@@ -59,6 +60,7 @@ class Part:
     tone: float
     tint: tuple[float, float, float]
     corner: float
+    bore: float
     holes: Circles
     undrilled: Circles
     scratches: tuple[Curve, ...]
@@ -117,7 +119,7 @@ def _scratches(holes: Circles, rng: np.random.Generator) -> tuple[Curve, ...]:
 def _share_on_metal(curve: NDArray[np.float64], holes: Circles) -> float:
     on = np.abs(curve).max(axis=1) < 0.44
     on &= np.abs(curve).sum(axis=1) < 0.75
-    for x, y, radius in (*holes, (0.0, 0.0, BORE_RADIUS)):
+    for x, y, radius in (*holes, (0.0, 0.0, SOUND_BORE)):
         on &= np.hypot(curve[:, 0] - x, curve[:, 1] - y) > radius
     return float(on.mean())
 
@@ -146,7 +148,7 @@ def sprite(part: Part) -> Pixels:
 def _cover(part: Part, scale: float) -> Pixels:
     cover = np.zeros((SPRITE_PX, SPRITE_PX), np.uint8)
     cv2.fillPoly(cover, [_fixed(_outline(part.corner), scale)], 255, cv2.LINE_AA, _SHIFT)
-    for x, y, radius in (*part.holes, (0.0, 0.0, BORE_RADIUS)):
+    for x, y, radius in (*part.holes, (0.0, 0.0, part.bore)):
         _disc(cover, (x, y), radius, scale, 0)
     return cover
 
@@ -154,10 +156,10 @@ def _cover(part: Part, scale: float) -> Pixels:
 def _height(part: Part, scale: float) -> Pixels:
     height = np.zeros((SPRITE_PX, SPRITE_PX), np.uint8)
     cv2.fillPoly(height, [_fixed(_outline(part.corner), scale)], 150, cv2.LINE_AA, _SHIFT)
-    _disc(height, (0.0, 0.0), HUB_RADIUS, scale, 215)
+    _disc(height, (0.0, 0.0), part.bore + HUB_RIM, scale, 215)
     for x, y, radius in part.undrilled:
         _disc(height, (x, y), radius * 1.3, scale, 205)
-    for x, y, radius in (*part.holes, (0.0, 0.0, BORE_RADIUS)):
+    for x, y, radius in (*part.holes, (0.0, 0.0, part.bore)):
         _disc(height, (x, y), radius * 1.1, scale, 40)
     return np.asarray(cv2.blur(height, (5, 5)), np.uint8)
 
@@ -180,8 +182,8 @@ def _brushed(part: Part, rng: np.random.Generator) -> Pixels:
 
 def _machine(surface: Pixels, part: Part, scale: float) -> None:
     """The turned hub and the bright chamfers of the holes, which every plate has."""
-    for radius, levels in ((HUB_RADIUS, 14), (0.19, -8), (0.165, 8)):
-        _ring(surface, (0.0, 0.0), radius, scale, part.tone + levels)
+    for rim, levels in ((HUB_RIM, 14), (0.05, -8), (0.025, 8)):
+        _ring(surface, (0.0, 0.0), part.bore + rim, scale, part.tone + levels)
     for x, y, radius in part.holes:
         _ring(surface, (x, y), radius * 1.2, scale, part.tone + 30)
     for x, y, radius in part.undrilled:

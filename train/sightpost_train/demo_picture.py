@@ -34,14 +34,12 @@ def draw_result(result: "DemoResult", store: Path) -> bytes:
 
 
 def _tiles(figure: Any, result: "DemoResult", store: Path) -> None:
-    """Snapshots spread evenly over the video, with verdict and score."""
+    """Snapshots with verdict and score, every label as often as the others where it can be."""
     wrong = set(result.score.false)
-    count = min(TILES, len(result.events))
-    picked = [i * len(result.events) // count for i in range(count)]
     grid = figure.subplots(2, TILES // 2, squeeze=False).reshape(-1)
     for axes in grid:
         axes.set_axis_off()
-    for axes, index in zip(grid, picked, strict=False):
+    for axes, index in zip(grid, _picked(result), strict=False):
         event = result.events[index]
         axes.imshow(read_photo(store / event.snapshot))
         mark = " (false)" if index in wrong else ""
@@ -49,6 +47,16 @@ def _tiles(figure: Any, result: "DemoResult", store: Path) -> None:
             f"{event.peak_s:.1f} s  {event.label} {event.score:.2f}{mark}",
             color=COLORS.get(event.label, "black"), fontsize=10,
         )  # fmt: skip
+
+
+def _picked(result: "DemoResult") -> list[int]:
+    """Indices of events to show: the mistakes first, then each label in turn, in order of time."""
+    turns: list[tuple[bool, int, int]] = []
+    seen: dict[str, int] = {}
+    for index, event in enumerate(result.events):
+        seen[event.label] = seen.get(event.label, 0) + 1
+        turns.append((index not in result.score.false, seen[event.label], index))
+    return sorted(index for _, _, index in sorted(turns)[:TILES])
 
 
 def _timeline(axes: Any, result: "DemoResult") -> None:
@@ -66,6 +74,7 @@ def _timeline(axes: Any, result: "DemoResult") -> None:
         event = result.events[index]
         axes.plot((event.started_s + event.ended_s) / 2, 0, "kx")
     axes.set_yticks((0, 1), ("events", "truth"))
+    axes.set_xlim(left=0)
     axes.set_xlabel("seconds of video")
     axes.spines[["top", "right"]].set_visible(False)
     handles = [axes.bar(0, 0, color=color, label=label) for label, color in COLORS.items()]

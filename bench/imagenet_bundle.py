@@ -1,0 +1,57 @@
+"""Seals a ready-made ImageNet classifier, to try the device on clips before training anything.
+
+    python bench/imagenet_bundle.py WEIGHTS LABELS PHOTOS OUT [--width 1.0] [--px 224]
+
+WEIGHTS are a MobileNetV2 .weights.h5 with its top; LABELS has 1,000 lines, or 1,001 with the
+background first; PHOTOS is a folder to calibrate int8 with and to take golden frames from.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from sightpost_convert.candidates import TOLERANCES, convert_all
+from sightpost_convert.seal import Provenance, seal
+from sightpost_edge.commands.common import read_labels
+from sightpost_edge.contract import Contract
+from sightpost_edge.extras import need_workshop
+from sightpost_edge.pixels import Geometry, fit, read_photo
+from sightpost_edge.sources.folder import list_photos
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("weights", "labels", "photos", "out"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--px", type=int, default=224)
+    given = parser.parse_args()
+    need_workshop()
+    import keras
+
+    model = keras.applications.MobileNetV2(
+        input_shape=(given.px, given.px, 3), alpha=given.width, weights=str(given.weights)
+    )
+    labels = unique(read_labels(given.labels)[-1000:])
+    contract = Contract(labels, Geometry(given.px, given.px), kind="int8", threshold=0.3,
+                        golden_tolerance=TOLERANCES["int8"])  # fmt: skip
+    photos = [read_photo(path) for path in list_photos(given.photos)]
+    calibration = np.stack([fit(photo, contract.geometry) for photo in photos])
+    (int8,) = convert_all(model, calibration, mean=127.5, std=127.5, kinds=("int8",))
+    provenance = Provenance("imagenet", {"weights": given.weights.name}, {"chosen": "int8"})
+    print(seal(int8.model, contract, photos[:: max(1, len(photos) // 6)], provenance, given.out))
+
+
+def unique(labels: list[str]) -> tuple[str, ...]:
+    """ImageNet has two cranes and two maillots; a number tells them apart."""
+    seen: dict[str, int] = {}
+    found = []
+    for label in labels:
+        seen[label] = seen.get(label, 0) + 1
+        found.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return tuple(found)
+
+
+if __name__ == "__main__":
+    main()
