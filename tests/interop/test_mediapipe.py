@@ -75,7 +75,8 @@ def network(data: Path) -> Any:
 
     weights = data / "weights" / f"mobilenet_v1_0.25_{SIZE}.weights.h5"
     net = keras.applications.MobileNet(alpha=0.25, input_shape=(SIZE, SIZE, 3), weights=weights)
-    pooled = net.get_layer("global_average_pooling2d").output
+    pooling = keras.layers.GlobalAveragePooling2D
+    pooled = next(layer for layer in net.layers if isinstance(layer, pooling)).output
     return keras.Model(net.input, {"scores": net.output, "embedding": pooled})
 
 
