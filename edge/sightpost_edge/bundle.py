@@ -117,7 +117,9 @@ def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ModelError(f"{path} is larger than {MAX_BYTES >> 20} MiB: no model for a device")
-        return path.read_bytes()
+        if blob := path.read_bytes():
+            return blob
+        raise ModelError(f"{path} is empty (0 bytes)", hint="copy it again")
     except FileNotFoundError as exc:
         raise ModelError(
             f"no model file at {path}", hint="sightpost convert RUN --out model.tflite makes one"
@@ -134,7 +136,7 @@ def _members(blob: bytes) -> dict[str, bytes]:
                 raise BundleCorrupt("its members unpack to more than the file holds")
             return {info.filename: archive.read(info) for info in infos}
     except zipfile.BadZipFile as exc:
-        if b"contract.json" in blob:
+        if b"PK\x03\x04" in blob:
             raise BundleCorrupt(
                 f"the file is damaged or cut short ({exc})", hint="copy it again and compare sizes"
             ) from exc
@@ -147,7 +149,7 @@ def _standard_labels(files: dict[str, bytes]) -> list[str] | None:
     """Labels of a model from elsewhere that carries the standard metadata's label file."""
     for name, content in files.items():
         if name.endswith(".txt"):
-            return content.decode("utf-8", "replace").split("\n")[: content.count(b"\n") + 1]
+            return content.decode("utf-8", "replace").splitlines()
     return None
 
 

@@ -4,7 +4,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+import numpy as np
+
 from .bundle import Bundle
+from .errors import ModelError
 from .pixels import fit
 from .records import ChannelOrder, Frame, Pixels, Prediction, Scores
 
@@ -36,6 +39,11 @@ class BundleClassifier:
         began = time.perf_counter()
         scores = self.scores(frame.pixels, order=frame.order)
         took_ms = (time.perf_counter() - began) * 1000
+        if not np.isfinite(scores).all():
+            raise ModelError(
+                "the model gives scores that are not finite",
+                hint="sightpost inspect checks the file; convert the run again",
+            )
         best = int(scores.argmax())
         return Prediction(frame, self.labels[best], float(scores[best]), scores, took_ms)
 

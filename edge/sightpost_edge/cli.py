@@ -1,7 +1,10 @@
 """The root command: parses, calls one function, prints; every command loads only when called."""
 
+import contextlib
+import errno
 import importlib
 import logging
+import os
 import sys
 from importlib.metadata import entry_points
 from typing import Any
@@ -11,7 +14,7 @@ import typer.core
 import typer.main
 
 from . import __version__
-from .errors import ConfigError, SightpostError, nearest
+from .errors import ConfigError, DiskFull, SightpostError, nearest
 
 GROUP = "sightpost.commands"
 
@@ -50,12 +53,23 @@ class Commands(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Turn our errors into one message, one hint and their exit code."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except SightpostError as exc:
             typer.echo(f"sightpost: {exc}", err=True)
             if exc.hint:
                 typer.echo(f"  hint: {exc.hint}", err=True)
             raise typer.Exit(exc.exit_code) from exc
+        except BrokenPipeError as exc:
+            # The reader went away (| head): nothing is left to say, and nobody to say it to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(141) from exc
+        except OSError as exc:
+            if exc.errno != errno.ENOSPC:
+                raise
+            typer.echo("sightpost: no space left where the output goes", err=True)
+            raise typer.Exit(DiskFull.exit_code) from exc
         except KeyboardInterrupt as exc:
             typer.echo("sightpost: interrupted", err=True)
             raise typer.Exit(130) from exc
@@ -73,7 +87,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="From a folder of labelled photos to a camera that logs what it sees.",
     epilog="Exit codes: 0 done, 2 usage, 3 photos, 4 model, 5 camera or recording, 6 missing "
-    "extra, 7 store or disk, 8 conversion refused, 9 training, 130 interrupted.",
+    "extra, 7 store or disk, 8 conversion refused, 9 training, 130 interrupted, 141 the reader "
+    "of the output went away.",
 )
 
 
@@ -95,4 +110,11 @@ def root(
 
 def main() -> None:
     """The console script."""
+    for number in (0, 1, 2):  # a closed descriptor would be given to the first file we open
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            continue
+        os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
     app(prog_name="sightpost")

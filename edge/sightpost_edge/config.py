@@ -32,6 +32,10 @@ class Site:
 
     def __post_init__(self) -> None:
         self.rules_with(threshold=0.8)
+        if self.threads < 1:
+            raise ConfigError(f"threads must be at least 1, not {self.threads}")
+        if self.log and not self.log.endswith((".jsonl", ".csv")):
+            raise ConfigError(f"log {self.log}: the name must end in .jsonl or .csv")
 
     def rules_with(self, *, threshold: float) -> Rules:
         """The decision rules; ``threshold`` is used where the file names none."""
@@ -45,7 +49,7 @@ def load(cls: type[T], path: Path) -> T:
         ConfigError: no file, not TOML, an unknown key, or a value of the wrong kind.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as exc:
         raise ConfigError(f"no config file at {path}") from exc
     except OSError as exc:

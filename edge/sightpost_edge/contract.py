@@ -78,7 +78,7 @@ class Contract:
         if version > VERSION:
             raise ContractMismatch(
                 f"contract version {version} is newer than this program's {VERSION}",
-                hint="update sightpost on this device: pip install -U sightpost",
+                hint="update sightpost on this device: make dist, then as the README says",
             )
         try:
             contract = cls._from_dict(raw)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ConfigError
+from .errors import ConfigError, SightpostError
 from .records import Event, Frame, Prediction
 
 
@@ -114,8 +114,13 @@ def _decide(
     something = np.array([label not in nothing for label in labels])
     smooth = _Smoother(rules.smoothing_s)
     gathering = _Gathering(rules, labels)
-    for prediction in predictions:
-        yield from gathering.step(smooth(prediction) * something, prediction.frame)
+    try:
+        for prediction in predictions:
+            yield from gathering.step(smooth(prediction) * something, prediction.frame)
+    except SightpostError:
+        # What was seen until now is not lost with the camera.
+        yield from gathering.close("source lost")
+        raise
     yield from gathering.close("source ended")
 
 
@@ -183,19 +188,20 @@ class _Gathering:
 
 
 class _Smoother:
-    """Exponential smoothing in time, not in frames, so that dropped frames change little."""
+    """Exponential smoothing in time, not in frames; a new photo (another name) starts afresh."""
 
     def __init__(self, time_constant_s: float) -> None:
         self._time_constant_s = time_constant_s
         self._value: Any = 0.0
-        self._at_s: float | None = None
+        self._last: Frame | None = None
 
     def __call__(self, prediction: Prediction) -> NDArray[np.float64]:
-        now_s = prediction.frame.elapsed_s
+        frame, last = prediction.frame, self._last
         weight = 1.0
-        if self._time_constant_s > 0 and self._at_s is not None:
-            weight = 1.0 - math.exp(-max(0.0, now_s - self._at_s) / self._time_constant_s)
-        self._at_s = now_s
+        if self._time_constant_s > 0 and last is not None and last.name == frame.name:
+            passed_s = max(0.0, frame.elapsed_s - last.elapsed_s)
+            weight = 1.0 - math.exp(-passed_s / self._time_constant_s)
+        self._last = frame
         self._value = self._value + weight * (prediction.scores.astype(np.float64) - self._value)
         return np.asarray(self._value, np.float64)
 

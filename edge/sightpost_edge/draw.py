@@ -30,7 +30,8 @@ def photo_with_bars(
     scale = height / photo.shape[0]
     width = min(900, max(160, round(photo.shape[1] * scale)))
     scale = min(scale, width / photo.shape[1])
-    small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
+    small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     canvas = np.full((height + 60, small.shape[1] + 480, 3), 255, np.uint8)
     canvas[45 : 45 + small.shape[0], 15 : 15 + small.shape[1]] = small[..., ::-1]
     cv2.putText(canvas, _ascii(title), (15, 30), _FONT, 0.65, _INK, 1, cv2.LINE_AA)

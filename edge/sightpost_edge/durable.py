@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import threading
 from pathlib import Path
 
 from .errors import writing_to
@@ -14,18 +14,17 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         DiskFull, StoreError: see ``errors.writing_to``.
     """
+    name = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
     with writing_to(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with name.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
             os.replace(name, path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(name)
+                name.unlink()
             raise
         sync_folder(path.parent)
 
@@ -40,6 +39,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create ``folder`` and its parents, or say why not."""
+    """Create ``folder`` and its parents so that they survive a power cut, or say why not."""
     with writing_to(folder):
+        missing = [f for f in (folder, *folder.parents) if not f.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            sync_folder(made.parent)

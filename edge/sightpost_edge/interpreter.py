@@ -95,7 +95,9 @@ def _tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             runner = interpreter.get_signature_runner()
             index = runner.get_output_details()["scores"]["index"]
             output = next(o for o in outputs if o["index"] == index)
-    if len(output["shape"]) != 2 or output["shape"][0] != 1:
+    if np.dtype(output["dtype"]) not in (np.float32, np.uint8, np.int8):
+        raise ContractMismatch(f"the model's output type {np.dtype(output['dtype']).name} is odd")
+    if len(output["shape"]) != 2 or output["shape"][0] != 1 or inputs[0]["shape"][0] != 1:
         raise ContractMismatch("the model does not give one row of class scores")
     return inputs[0], output
 

@@ -15,7 +15,7 @@ from .errors import PhotoUnreadable
 from .records import ChannelOrder, Pixels
 
 MAX_PIXELS = 100_000_000
-"""Larger pictures are refused before they are decoded: 100 MP is 300 MB of memory."""
+"""Larger pictures are refused before they are decoded, as ``__init__`` tells OpenCV."""
 
 PHOTO_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -83,6 +83,8 @@ def decode(encoded: bytes) -> Pixels:
     try:
         picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as exc:
+        if "PIXELS" in str(exc):
+            raise PhotoUnreadable("is too large (over 100 megapixels)") from exc
         raise PhotoUnreadable(f"cannot be decoded ({str(exc).strip().splitlines()[-1]})") from exc
     if picture is None:
         raise PhotoUnreadable("is not a picture this library can read", hint=_convert_hint())
@@ -122,6 +124,9 @@ def _jpeg_ends(encoded: bytes) -> bool:
     """
     at = 2
     while at + 4 <= len(encoded) and encoded[at] == 0xFF:
+        if encoded[at + 1] == 0xFF:  # a fill byte
+            at += 1
+            continue
         if encoded[at + 1] == 0xDA:
             return encoded.find(b"\xff\xd9", at) >= 0
         at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")

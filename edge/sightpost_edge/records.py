@@ -75,8 +75,3 @@ class Event:
     decided: Frame
     frames: int
     reason: str
-
-    @property
-    def middle_s(self) -> float:
-        """Halfway between start and end, in seconds since the source began."""
-        return (self.started.elapsed_s + self.ended.elapsed_s) / 2

@@ -32,6 +32,7 @@ class Tally:
     last: str = ""
     began_s: float = field(default_factory=time.monotonic)
     inference_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
+    at_s: deque[float] = field(default_factory=lambda: deque(maxlen=100))
 
     @property
     def seconds(self) -> float:
@@ -42,6 +43,13 @@ class Tally:
     def fps(self) -> float:
         """Classified frames per second since the start."""
         return self.frames / max(self.seconds, 1e-9)
+
+    @property
+    def recent_fps(self) -> float:
+        """Frames per second over the last hundred frames: a slowdown after hours shows."""
+        if len(self.at_s) < 2:
+            return 0.0
+        return (len(self.at_s) - 1) / max(self.at_s[-1] - self.at_s[0], 1e-9)
 
     def inference_percentile(self, percent: float) -> float:
         """Milliseconds from picture to scores, crop and resize included."""
@@ -83,6 +91,7 @@ def _observe(
     for prediction in predictions:
         tally.frames += 1
         tally.inference_ms.append(prediction.inference_ms)
+        tally.at_s.append(time.monotonic())
         if prediction.score >= threshold:
             tally.last = f"{prediction.label} {prediction.score:.2f}"
             if log is not None:

@@ -234,7 +234,8 @@ def test_a_device_without_the_workshop_says_which_line_adds_it(cli: Cli, tmp_pat
         [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
     )
     assert result.returncode == 6
-    assert "pip install 'sightpost[workshop]'" in result.stderr
+    assert "[workshop]" in result.stderr
+    assert "make setup" in result.stderr
 
 
 def test_colours_are_far_apart() -> None:

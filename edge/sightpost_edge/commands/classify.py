@@ -1,7 +1,7 @@
 """``sightpost classify``: what the model says about photos."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,13 +52,16 @@ def classify(
         raise ConfigError(f"--save draws one photo, {len(files)} were given")
     classifier = BundleClassifier(open_bundle(model, labels))
     unreadable: list[str] = []
-    verdicts = _verdicts(files, classifier, unreadable)
+    verdicts: Iterable[Verdict] = _verdicts(files, classifier, unreadable)
+    if save:
+        verdicts = list(verdicts)
     if len(photos) == 1 and not photos[0].is_dir() and not (json or csv):
-        _show_one(verdicts, save)
+        _show_bars(verdicts)
     else:
         _show_lines(verdicts, json=json, csv=csv)
-        if save:
-            _draw(next(_verdicts(files, classifier, [])), save)
+    if save:
+        for verdict in verdicts:
+            _draw(verdict, save)
     if unreadable:
         raise DataError(f"{len(unreadable)} of {len(files)} photos could not be read")
 
@@ -68,9 +71,12 @@ def _files(photos: list[Path]) -> list[Path]:
 
     files: list[Path] = []
     for path in photos:
-        if not path.exists():
-            raise DataError(f"no photo or folder at {path}")
-        found = list_photos(path) if path.is_dir() else [path]
+        try:
+            if not path.exists():
+                raise DataError(f"no photo or folder at {path}")
+            found = list_photos(path) if path.is_dir() else [path]
+        except OSError as exc:
+            raise DataError(f"cannot look at {path}: {exc.strerror}") from exc
         if not found:
             raise DataError(f"no photos in {path}", hint="photos are .jpg, .png, .webp, .bmp, .tif")
         files.extend(found)
@@ -99,18 +105,16 @@ def _verdict(path: Path, scores: "Scores", labels: tuple[str, ...]) -> Verdict:
     )
 
 
-def _show_one(verdicts: Iterator[Verdict], save: Path | None) -> None:
+def _show_bars(verdicts: Iterable[Verdict]) -> None:
     for verdict in verdicts:
         width = max(len(label) for label in verdict.labels)
         print(verdict.path)
         for label, score in zip(verdict.labels, verdict.scores, strict=True):
             bar = "█" * round(score * 40)
             print(f"  {label.ljust(width)}  {score:6.1%}  {bar}")
-        if save:
-            _draw(verdict, save)
 
 
-def _show_lines(verdicts: Iterator[Verdict], *, json: bool, csv: bool) -> None:
+def _show_lines(verdicts: Iterable[Verdict], *, json: bool, csv: bool) -> None:
     from .common import as_json, print_csv
 
     if csv:

@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 
 
 def read_labels(path: Path) -> list[str]:
-    """One label per line; a leading index as in "0 tench" files is not a label's part."""
+    """One label per line; where every line begins with its own number ("0 tench"), without it."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as exc:
         raise ConfigError(f"cannot read labels from {path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path} is not UTF-8 text") from exc
-    return [line.strip() for line in lines if line.strip()]
+    labels = [line.strip() for line in lines if line.strip()]
+    numbered = [label.split(maxsplit=1) for label in labels]
+    if all(len(words) == 2 and words[0].isdigit() for words in numbered):
+        return [words[1] for words in numbered]
+    return labels
 
 
 def open_bundle(model: Path, labels: Path | None, *, threads: int = 1) -> "Bundle":

@@ -1,7 +1,6 @@
 """``sightpost events``: what was logged."""
 
 import dataclasses
-import json as jsonlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ from ..errors import StoreError
 if TYPE_CHECKING:
     from ..store import StoredEvent
 
-events = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
+events = typer.Typer(rich_markup_mode=None, no_args_is_help=False, add_completion=False)
 
 Store = Annotated[Path | None, typer.Option(help="The store's folder, if not the usual one.")]
 Label = Annotated[str, typer.Option(help="Only events with this label.")]
@@ -23,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON line for each event
 @events.callback(invoke_without_command=True)
 def group(ctx: typer.Context, store: Store = None, json: Json = False) -> None:
     """Show what was logged: list, show, export (bare: list the newest)."""
-    ctx.obj = store
+    ctx.obj = (store, json)
     if ctx.invoked_subcommand is None:
         list_(ctx, json=json)
 
@@ -37,8 +36,8 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the newest events, oldest first."""
-    found = _read(_folder(ctx, store), label, last)
-    if json:
+    found = _read(_folder(ctx, store), label=label, last=last)
+    if json or ctx.obj[1]:
         _print_json(found)
     else:
         _print_table(found)
@@ -53,10 +52,10 @@ def show(
 ) -> None:
     """Show everything that is known about one event."""
     folder = _folder(ctx, store)
-    match = [event for event in _read(folder, "", None) if event.seq == number]
+    match = _read(folder, seq=number)
     if not match:
         raise StoreError(f"no event {number} in {folder}", hint="sightpost events list shows them")
-    if json:
+    if json or ctx.obj[1]:
         _print_json(match)
         return
     for key, value in dataclasses.asdict(match[0]).items():
@@ -72,7 +71,7 @@ def export(
     csv: Annotated[bool, typer.Option("--csv", help="CSV in place of JSON lines.")] = False,
 ) -> None:
     """Write all events to stdout, as JSON lines or CSV."""
-    found = _read(_folder(ctx, store), label, None)
+    found = _read(_folder(ctx, store), label=label)
     if not csv:
         _print_json(found)
         return
@@ -85,25 +84,29 @@ def export(
 def _folder(ctx: typer.Context, store: Path | None) -> Path:
     from ..store import default_folder
 
-    return store or ctx.obj or default_folder()
+    return store or ctx.obj[0] or default_folder()
 
 
-def _read(folder: Path, label: str, last: int | None) -> "list[StoredEvent]":
+def _read(
+    folder: Path, *, label: str = "", last: int | None = None, seq: int | None = None
+) -> "list[StoredEvent]":
     from ..store import read_events
 
-    return read_events(folder, label=label, last=last)
+    return read_events(folder, label=label, last=last, seq=seq)
 
 
 def _print_json(found: "list[StoredEvent]") -> None:
+    from .common import as_json
+
     for event in found:
-        print(jsonlib.dumps(dataclasses.asdict(event), ensure_ascii=False))
+        print(as_json(event))
 
 
 def _print_table(found: "list[StoredEvent]") -> None:
     from .common import print_table
 
     if not found:
-        print("sightpost: no events yet", file=sys.stderr)
+        print("sightpost: no such events yet", file=sys.stderr)
         return
     rows = [
         [

@@ -83,7 +83,7 @@ def _print(facts: dict[str, Any], bundle: "Bundle") -> None:
     tolerance = bundle.contract.golden_tolerance
     for golden in facts["golden"]:
         print(
-            f"  golden      {golden['label']}: pixels {golden['pixels']}, "
+            f"  golden      named {golden['label']}: pixels {golden['pixels']}, "
             f"scores off {golden['scores_off']:.4f} (allowed {tolerance})"
         )
 

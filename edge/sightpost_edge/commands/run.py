@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import signal
 import sys
+import threading
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,6 +95,7 @@ def _watch(site: "Site", *, json: bool) -> None:
     status = Status(source)
     with (
         closing(source),
+        closing(status),
         EventStore(folder, source=source.uri, model=name, model_digest=bundle.digest) as store,
         PredictionLog(Path(site.log)) if site.log else nullcontext() as predictions,
     ):
@@ -104,16 +106,19 @@ def _watch(site: "Site", *, json: bool) -> None:
             log=predictions, on_frame=status.update,
             on_event=lambda event: status.above(lambda: _print_event(event, json=json)),
         )  # fmt: skip
-    status.clear()
     _summary(tally, source, folder, site)
 
 
 def _end_on_signals(source: "Source") -> None:
-    """The first signal lets the frame in hand finish; a second one kills as usual."""
+    """The first signal lets the frame in hand finish; a second one kills as usual.
 
-    def end(number: int, _frame: object) -> None:
-        source.close()
-        signal.signal(number, signal.SIG_DFL)
+    The source is closed from a thread: a hung driver must not hold the handler.
+    """
+
+    def end(_number: int, _frame: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        threading.Thread(target=source.close, daemon=True).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)

@@ -1,6 +1,7 @@
 """One live line on a terminal, a plain log line a minute elsewhere."""
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -32,11 +33,12 @@ class Status:
             return
         self._due_s = time.monotonic() + self._period_s
         text = (
-            f"{tally.fps:5.1f} fps  {tally.inference_percentile(50):5.1f} ms  "
+            f"{tally.recent_fps:5.1f} fps  {tally.inference_percentile(50):5.1f} ms  "
             f"{tally.frames} frames  {tally.events} events  {self._source.dropped} dropped  "
             f"{tally.last}"
         )
         if self._live:
+            text = text[: shutil.get_terminal_size().columns - 1]
             sys.stderr.write("\r" + text.ljust(self._shown))
             sys.stderr.flush()
             self._shown = len(text)
@@ -47,10 +49,10 @@ class Status:
 
     def above(self, print_line: Callable[[], None]) -> None:
         """Print something without leaving half of the live line behind it."""
-        self.clear()
+        self.close()
         print_line()
 
-    def clear(self) -> None:
+    def close(self) -> None:
         """Wipe the live line."""
         if self._live and self._shown:
             sys.stderr.write("\r" + " " * self._shown + "\r")

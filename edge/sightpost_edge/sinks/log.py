@@ -1,5 +1,6 @@
 """The plain prediction log: a line per prediction above the threshold, JSON or CSV, rotated."""
 
+import contextlib
 import csv
 import io
 import json
@@ -46,8 +47,9 @@ class PredictionLog:
             self._put(line)
 
     def close(self) -> None:
-        """Close the file; every line was flushed when it was written."""
-        self._file.close()
+        """Close the file; every line was flushed when it was written, or its loss was reported."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> "PredictionLog":
         return self
@@ -91,5 +93,9 @@ def _cut_torn_line(path: Path) -> None:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 65536))
         tail = file.read()
-        if not tail.endswith(b"\n"):
+        if tail.endswith(b"\n"):
+            return
+        if b"\n" in tail or size < 4096:
             file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+        else:  # no line of ours is that long: keep it whatever it is
+            file.write(b"\n")

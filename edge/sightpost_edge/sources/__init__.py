@@ -8,9 +8,9 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, cast
-from urllib.parse import urlsplit
 
 from ..errors import ConfigError, SourceUnavailable, nearest
+from ..pixels import PHOTO_SUFFIXES
 from ..records import Frame
 
 
@@ -67,16 +67,19 @@ def _scheme(uri: str) -> str:
         raise ConfigError("no source given", hint="for example --source picamera://0 or clip.mp4")
     if uri.isdigit():
         return "v4l2"
-    scheme = urlsplit(uri).scheme if "://" in uri else ""
+    scheme = uri.partition("://")[0] if "://" in uri else ""
     if scheme in SCHEMES:
         return scheme
     if scheme:
         raise ConfigError(f"unknown source {scheme}://", hint=nearest(scheme, SCHEMES))
     path = Path(uri)
-    if path.is_dir():
-        return "folder"
-    if path.exists():
-        return "v4l2" if path.is_char_device() else "file"
+    try:
+        if path.is_dir() or (path.is_file() and path.suffix.lower() in PHOTO_SUFFIXES):
+            return "folder"
+        if path.exists():
+            return "v4l2" if path.is_char_device() else "file"
+    except OSError as exc:
+        raise SourceUnavailable(f"cannot look at {uri}: {exc.strerror}") from exc
     raise SourceUnavailable(
         f"no file, folder or camera at {uri}",
         hint="sources: a path, a camera number, or " + ", ".join(f"{s}://" for s in SCHEMES),

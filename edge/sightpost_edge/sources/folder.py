@@ -1,6 +1,7 @@
 """A folder of photos as a source: each photo stands for itself, one second apart."""
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,8 +26,13 @@ def list_photos(folder: Path) -> list[Path]:
     )
 
 
+def printable(name: str) -> str:
+    """A file's name for logs and databases, which hold no bytes that are not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 class FolderSource:
-    """Photos in the order of their paths; an unreadable one is reported and left out."""
+    """Photos in the order of their paths (or one photo); an unreadable one is left out by name."""
 
     live = False
 
@@ -34,10 +40,12 @@ class FolderSource:
         self.uri = uri
         self.dropped = 0
         self._closing = False
-        self._photos = list_photos(local_path(uri))
+        path = local_path(uri)
+        self._root = path if path.is_dir() else path.parent
+        self._photos = list_photos(path) if path.is_dir() else [path]
         if not self._photos:
             raise SourceUnavailable(
-                f"no photos in {local_path(uri)}",
+                f"no photos in {path}",
                 hint="looked for " + ", ".join(sorted(PHOTO_SUFFIXES)),
             )
 
@@ -51,7 +59,8 @@ class FolderSource:
             except PhotoUnreadable as exc:
                 log.warning("left out: %s", exc)
                 continue
-            yield Frame(index, float(index), taken, time.monotonic_ns(), pixels, "rgb", path.name)
+            name = printable(path.relative_to(self._root).as_posix())
+            yield Frame(index, float(index), taken, time.monotonic_ns(), pixels, "rgb", name)
 
     def close(self) -> None:
         """End the iteration."""

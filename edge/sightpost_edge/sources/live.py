@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol
 
 from .. import clock
@@ -63,6 +64,7 @@ class LiveSource:
         self._camera = open_camera()
         self._newest: Shot | None = self._first_shot()
         self._failure: Exception | None = None
+        self._alive_s = time.monotonic()
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._started_ns = time.monotonic_ns()
@@ -73,7 +75,9 @@ class LiveSource:
         index = 0
         while (shot := self._take()) is not None:
             elapsed_s = max(0, shot.monotonic_ns - self._started_ns) / 1e9
-            yield Frame(index, elapsed_s, clock.now(), shot.monotonic_ns, shot.pixels, shot.order)
+            age_s = max(0, time.monotonic_ns() - shot.monotonic_ns) / 1e9
+            taken = clock.now() - timedelta(seconds=age_s)
+            yield Frame(index, elapsed_s, taken, shot.monotonic_ns, shot.pixels, shot.order)
             index += 1
 
     def close(self) -> None:
@@ -88,6 +92,9 @@ class LiveSource:
             shot = self._camera.read()
         except Ended:
             shot = None
+        except BaseException:
+            self._camera.close()
+            raise
         if shot is None:
             self._camera.close()
             raise SourceUnavailable(
@@ -98,7 +105,7 @@ class LiveSource:
 
     def _take(self) -> Shot | None:
         """Wait for a picture not yet handed out; None when closed or ended."""
-        deadline_s = time.monotonic() + self._stall_s
+        self._alive_s = time.monotonic()
         while not self._closing.is_set():
             with self._changed:
                 if self._newest is not None:
@@ -108,7 +115,7 @@ class LiveSource:
                     return None
                 if self._failure is not None:
                     raise self._failure
-                if time.monotonic() > deadline_s:
+                if time.monotonic() > self._alive_s + self._stall_s:
                     raise SourceLost(
                         f"{self.uri} gave no picture for {self._stall_s:.0f} s",
                         hint="under systemd the service restarts by itself; by hand, start again",
@@ -144,6 +151,8 @@ class LiveSource:
 
     def _reopen(self, wait_s: float) -> bool:
         log.warning("%s failed, reopening in %.1f s", self.uri, wait_s)
+        # An attempt is progress: the consumer waits for all of them, each within stall_s.
+        self._alive_s = time.monotonic() + wait_s
         self._camera.close()
         if self._closing.wait(wait_s):
             raise Ended
@@ -152,6 +161,7 @@ class LiveSource:
         except SourceError as exc:
             log.warning("%s", exc)
             return False
+        self._alive_s = time.monotonic()
         return True
 
     def _put(self, shot: Shot) -> None:

@@ -1,12 +1,12 @@
 """Sources through OpenCV: USB cameras, network streams and video files."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import cv2
 
@@ -89,10 +89,8 @@ def stream_source(uri: str) -> LiveSource:
 
 def without_password(uri: str) -> str:
     """The URI as it may appear in logs and events."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@", 1)
+    masked = re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", uri)
+    return re.sub(r"(?i)\b(pwd|pass|password|token|key)=[^&]*", r"\1=***", masked)
 
 
 def _open_file(path: Path) -> Any:

@@ -39,14 +39,17 @@ class PiCamera:
                 f"no Raspberry Pi camera {number} ({len(cameras)} found)",
                 hint="rpicam-hello --list-cameras shows what the system sees; check the ribbon",
             )
+        self._camera: Any = None
         try:
             self._camera = camera_class(camera_num=number)
-        except RuntimeError as exc:
+            self._format = self._start()
+        except (RuntimeError, OSError) as exc:
+            if self._camera is not None:
+                self._camera.close()
             raise SourceUnavailable(
                 f"camera {number} cannot be opened ({exc})",
                 hint="another program holds it: sudo fuser -v /dev/video* /dev/media*",
             ) from exc
-        self._format = self._start()
 
     def _start(self) -> str:
         self._camera.configure(

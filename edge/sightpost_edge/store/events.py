@@ -107,6 +107,8 @@ class EventStore:
         self._origin = {"source": source, "model": model, "model_digest": model_digest}
         make_folder(folder / SNAPSHOTS)
         self._lock = _lock(folder)
+        for torn in (folder / SNAPSHOTS).glob(".*"):
+            torn.unlink()  # a kill between writing and renaming left it
         try:
             self._connection = _open_or_quarantine(folder / DATABASE)
         except BaseException:
@@ -119,8 +121,18 @@ class EventStore:
         The picture is written, synced and renamed before its row, so that no row names a picture
         that is not there.
         """
-        picture = self._write_snapshot(event) if snapshot else ""
-        row: dict[str, Any] = {
+        row = {**self._row(event), "snapshot": self._write_snapshot(event) if snapshot else ""}
+        names = _COLUMNS[1:]
+        marks = ",".join("?" * len(names))
+        with _translated(self.folder):
+            cursor = self._connection.execute(
+                f"INSERT INTO events ({','.join(names)}) VALUES ({marks})",
+                [row[name] for name in names],
+            )
+        return StoredEvent(seq=int(cursor.lastrowid or 0), **row)
+
+    def _row(self, event: Event) -> dict[str, Any]:
+        return {
             "label": event.label,
             "score": round(event.score, 6),
             "started_at": event.started.captured_at.isoformat(timespec="milliseconds"),
@@ -135,17 +147,8 @@ class EventStore:
             "frames": event.frames,
             "frame_name": event.peak.name,
             "reason": event.reason,
-            "snapshot": picture,
             **self._origin,
         }
-        names = _COLUMNS[1:]
-        marks = ",".join("?" * len(names))
-        with _translated(self.folder):
-            cursor = self._connection.execute(
-                f"INSERT INTO events ({','.join(names)}) VALUES ({marks})",
-                [row[name] for name in names],
-            )
-        return StoredEvent(seq=int(cursor.lastrowid or 0), **row)
 
     def close(self) -> None:
         """Checkpoint and let another run have the folder."""
@@ -166,34 +169,58 @@ class EventStore:
         return name
 
 
-def read_events(folder: Path, *, label: str = "", last: int | None = None) -> list[StoredEvent]:
+def read_events(
+    folder: Path, *, label: str = "", last: int | None = None, seq: int | None = None
+) -> list[StoredEvent]:
     """The events of a store, oldest first, without writing to it; a run may be writing.
 
     Args:
         folder: the store.
         label: only this label.
         last: only the newest so many.
+        seq: only the event of this number.
     """
     path = folder / DATABASE
-    if not path.exists():
+    with _reading(folder):
+        there = path.exists()
+    if not there:
         raise StoreError(
             f"no events in {folder}", hint="sightpost run makes a store; --store names another one"
         )
     query = f"SELECT {','.join(_COLUMNS)} FROM events"
-    query += " WHERE label = ?" if label else ""
+    wanted = {"label": label or None, "seq": seq}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    query += " WHERE " + " AND ".join(f"{name} = ?" for name in wanted) if wanted else ""
     query += " ORDER BY seq DESC"
     query += f" LIMIT {int(last)}" if last is not None else ""
     with _translated(folder), closing(_connect_readonly(path)) as connection:
-        rows = connection.execute(query, [label] if label else []).fetchall()
+        rows = connection.execute(query, list(wanted.values())).fetchall()
     return [StoredEvent(*row) for row in reversed(rows)]
 
 
 def _connect_readonly(path: Path) -> sqlite3.Connection:
-    """Read-only needs the shared-memory file; where it cannot be made, nobody is writing either."""
+    """Reading a WAL needs its shared-memory file; where that cannot be made, only a store without
+    a WAL can be read as it lies there."""
     uri = path.absolute().as_uri()
-    writable = os.access(path.parent, os.W_OK)
-    mode = "mode=ro" if writable or Path(f"{path}-shm").exists() else "mode=ro&immutable=1"
-    return sqlite3.connect(f"{uri}?{mode}", uri=True)
+    if os.access(path.parent, os.W_OK) or Path(f"{path}-shm").exists():
+        return sqlite3.connect(f"{uri}?mode=ro", uri=True)
+    log_file = Path(f"{path}-wal")
+    if log_file.exists() and log_file.stat().st_size:
+        raise StoreError(
+            f"the newest events in {path.parent} can only be read by its owner",
+            hint="repeat the command as that user, or with sudo",
+        )
+    return sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise StoreError(
+            f"no permission to read {folder}", hint="repeat the command with sudo"
+        ) from exc
 
 
 def _lock(folder: Path) -> int:
@@ -264,6 +291,8 @@ def _as_store_error(exc: sqlite3.Error, folder: Path) -> StoreError:
             f"no space left for events in {folder}",
             hint="free some space (df -h shows where); every acknowledged event is intact",
         )
+    if "no such table" in text:
+        return StoreError(f"no events in {folder} yet", hint="sightpost run writes them")
     if "readonly" in text or "unable to open" in text:
         return StoreError(f"no permission to use the store in {folder}", hint="fix it with chown")
     return StoreError(f"the store in {folder} failed: {exc}", hint="check the disk with dmesg")
