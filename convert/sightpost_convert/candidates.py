@@ -61,16 +61,16 @@ def convert_all(
         calibration: (n, h, w, 3) uint8 photos of every class, for the ranges of int8.
         mean, std: the contract's normalisation in grey levels.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="sightpost-") as folder,
-        quiet_native(),
-        warnings.catch_warnings(),
-    ):
-        # TensorFlow's converter calibrates with its own, deprecated interpreter.
-        warnings.simplefilter("ignore")
-        export(model, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="sightpost-") as folder:
+        with quiet_native():
+            export(model, Path(folder))
         for kind in kinds:
-            yield _convert(kind, folder, calibration, mean, std)
+            # Not around the yield: what others write to stderr meanwhile must be seen.
+            with quiet_native(), warnings.catch_warnings():
+                # TensorFlow's converter calibrates with its own, deprecated interpreter.
+                warnings.simplefilter("ignore")
+                candidate = _convert(kind, folder, calibration, mean, std)
+            yield candidate
 
 
 def _convert(kind: str, saved: str, calibration: Pixels, mean: float, std: float) -> Candidate:

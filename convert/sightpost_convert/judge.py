@@ -49,15 +49,17 @@ def judge(
     targets: NDArray[np.int64],
     contract: Contract,
     *,
+    trained: float,
     max_drop: float = MAX_DROP,
 ) -> list[Judgement]:
     """Judge each candidate on the held-out photos.
 
     Args:
-        candidates: the first one is the float32 model that the others are compared with.
+        candidates: the first one is the float32 model; decisions are compared with its own.
         photos: (n, h, w, 3) uint8, R,G,B, fitted.
         targets: (n,) label indices.
         contract: labels, geometry and normalisation.
+        trained: the accuracy that training measured on the same photos.
         max_drop: accuracy that a candidate may lose.
     """
     rows: list[Judgement] = []
@@ -70,7 +72,7 @@ def judge(
             rows.append(Judgement(candidate.kind, nan, nan, nan, 0, nan, candidate.failure, none))
             continue
         reference = rows[0] if rows else None
-        rows.append(_judge_one(candidate, photos, targets, contract, reference, max_drop))
+        rows.append(_judge_one(candidate, photos, targets, contract, reference, trained, max_drop))
     return rows
 
 
@@ -102,7 +104,7 @@ def device_classifier(model: bytes, contract: Contract) -> BundleClassifier:
 
 def _judge_one(
     candidate: Candidate, photos: Pixels, targets: NDArray[np.int64], contract: Contract,
-    reference: Judgement | None, max_drop: float,
+    reference: Judgement | None, trained: float, max_drop: float,
 ) -> Judgement:  # fmt: skip
     classifier = device_classifier(candidate.model, contract)
     times_ms: list[float] = []
@@ -114,8 +116,11 @@ def _judge_one(
     scores = np.stack(rows)
     named = scores.argmax(axis=1)
     accuracy = float((named == targets).mean())
-    drop = reference.accuracy - accuracy if reference else 0.0
-    same = float((named == reference.scores.argmax(axis=1)).mean()) if reference else 1.0
+    drop = trained - accuracy
+    float_scores = reference.scores if reference else scores
+    same = float("nan")
+    if len(float_scores):
+        same = float((named == float_scores.argmax(axis=1)).mean())
     return Judgement(
         kind=candidate.kind,
         accuracy=accuracy,

@@ -54,6 +54,16 @@ class RunFolder:
         side = int(self.metrics["recipe"]["input_px"])
         return Geometry(side, side)
 
+    @property
+    def mean(self) -> float:
+        """Grey level that the network sees as 0."""
+        return float(self.metrics["normalisation"]["mean"])
+
+    @property
+    def std(self) -> float:
+        """Grey levels that the network sees as 1."""
+        return float(self.metrics["normalisation"]["std"])
+
     def load_model(self) -> Any:
         """The trained Keras model."""
         with quiet_native():

@@ -22,8 +22,8 @@ def need_workshop() -> None:
     if missing:
         raise MissingExtra(
             f"this command needs the workshop installation ({', '.join(missing)} missing)",
-            hint="on a PC: make setup in the project's folder, or pip install 'WHEEL[workshop]' with the "
-            "wheel from make dist; a device only runs models",
+            hint="on a PC: make setup in the project's folder, or pip install 'WHEEL[workshop]' "
+            "with the wheel from make dist; a device only runs models",
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_native():

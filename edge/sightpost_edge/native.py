@@ -8,10 +8,8 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_native() -> Iterator[None]:
-    """Discard what is written to file descriptor 2 meanwhile; Python's own stderr stays usable.
-
-    What a library has to say about a failure is in its exception. Python's ``sys.stderr`` is
-    pointed at the real stderr for the time, so progress bars and warnings still show.
+    """Discard what is written to file descriptor 2 meanwhile; what ``sys.stderr`` is asked for
+    after entering still shows. What a library has to say about a failure is in its exception.
     """
     sys.stderr.flush()
     saved = os.dup(2)

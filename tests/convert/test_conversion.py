@@ -137,7 +137,7 @@ def test_a_collapsed_candidate_is_out() -> None:
     """A model that says the same for everything loses two thirds, and is not chosen."""
     collapsed = tiny_model().replace(np.float32(6.0).tobytes(), np.float32(0.0).tobytes())
     candidates = [Candidate("float32", tiny_model()), Candidate("int8", collapsed)]
-    rows = judge(candidates, *held_out(), tiny_contract())
+    rows = judge(candidates, *held_out(), tiny_contract(), trained=1.0)
     assert rows[0].accuracy == 1.0
     assert rows[1].drop == pytest.approx(2 / 3)
     assert "loses" in rows[1].verdict
@@ -147,15 +147,32 @@ def test_a_collapsed_candidate_is_out() -> None:
 def test_scores_that_are_not_numbers_are_refused() -> None:
     """NaN is named; with no other candidate the whole conversion is refused."""
     broken = tiny_model().replace(np.float32(6.0).tobytes(), np.float32(np.nan).tobytes())
-    rows = judge([Candidate("float32", broken)], *held_out(), tiny_contract())
+    rows = judge([Candidate("float32", broken)], *held_out(), tiny_contract(), trained=1.0)
     with pytest.raises(ConversionRefused, match="not finite"):
         choose(rows)
+
+
+def test_a_float_model_that_is_not_what_was_trained_is_refused() -> None:
+    """The bar is what training measured, not what the conversion happened to give."""
+    pixels, targets = held_out()
+    rows = judge([Candidate("float32", tiny_model())], pixels, (targets + 1) % 3,
+                 tiny_contract(), trained=0.98)  # fmt: skip
+    with pytest.raises(ConversionRefused, match=r"loses 98\.0%"):
+        choose(rows)
+
+
+def test_the_float_model_may_fail_to_convert() -> None:
+    """The others are still judged; only their agreement with it is unknown."""
+    candidates = [Candidate("float32", b"", "out of memory"), Candidate("int8", tiny_model())]
+    rows = judge(candidates, *held_out(), tiny_contract(), trained=1.0)
+    assert np.isnan(rows[1].agreement)
+    assert choose(rows).kind == "int8"
 
 
 def test_a_candidate_that_cannot_be_converted_is_a_row() -> None:
     """One failing kind does not end the others."""
     candidates = [Candidate("float32", tiny_model()), Candidate("int8", b"", "unsupported op")]
-    rows = judge(candidates, *held_out(), tiny_contract())
+    rows = judge(candidates, *held_out(), tiny_contract(), trained=1.0)
     assert rows[1].verdict == "unsupported op"
     assert choose(rows).kind == "float32"
 

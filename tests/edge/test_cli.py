@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from sightpost_edge.testing import COLOURS, colour, tiny_model
+from sightpost_edge.testing import COLOURS, tiny_model
 
 from .test_sources import write_clip, write_folder
 
@@ -236,9 +236,3 @@ def test_a_device_without_the_workshop_says_which_line_adds_it(cli: Cli, tmp_pat
     assert result.returncode == 6
     assert "[workshop]" in result.stderr
     assert "make setup" in result.stderr
-
-
-def test_colours_are_far_apart() -> None:
-    """The fixture itself: red, green and blue frames are what they claim."""
-    for index, name in enumerate(("red", "green", "blue")):
-        assert colour(name).mean(axis=(0, 1)).argmax() == index

@@ -43,6 +43,8 @@ def test_the_contracts_threshold_is_the_default(tmp_path: Path) -> None:
         ("[rules]\nthreshold = 7", "must lie in", ""),
         ("model = ", "not valid TOML", ""),
         ("rules = 3", "rules must be dict", ""),
+        ("threads = 0", "threads must be at least 1", ""),
+        ('log = "x.txt"', "must end in", ""),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str, hint: str) -> None:

@@ -129,6 +129,13 @@ def test_the_peak_is_the_best_frame() -> None:
     assert event.score == pytest.approx(0.97)
 
 
+def test_a_new_photo_starts_afresh() -> None:
+    """Smoothing goes over time, not from one photo to the next."""
+    rows = predictions([FOX, {"fox": 0.81}, FOX], fps=1.0, names=["a", "b", "c"])
+    found = list(decide(rows, Rules(smoothing_s=5.0), labels=LABELS, nothing={"empty"}))
+    assert [event.started.name for event in found] == ["a", "b", "c"]
+
+
 def test_no_predictions_no_events() -> None:
     """An empty source is not an error."""
     assert events([]) == []

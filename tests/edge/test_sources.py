@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def write_clip(path: Path, *, frames_each: int = 5, fps: float = 10.0) -> Path:
 
 
 def write_folder(folder: Path) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for index, name in enumerate(COLOURS):
         cv2.imwrite(str(folder / f"{index}_{name}.png"), colour(name)[..., ::-1])
     return folder
@@ -156,6 +157,8 @@ def test_a_bad_photo_is_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptu
         ("rstp://10.0.0.1/x", ConfigError, "did you mean 'rtsp'"),
         ("nowhere.mp4", SourceUnavailable, "a path, a camera number"),
         ("", ConfigError, "--source"),
+        ("http://[::1", SourceUnavailable, "is the camera on"),
+        ("x" * 300, SourceUnavailable, ""),
         ("/dev/video97", SourceUnavailable, "a path"),
         ("97", SourceUnavailable, "picamera://0"),
         ("synthetic://line?sed=3", ConfigError, "did you mean 'seed'"),
@@ -198,6 +201,8 @@ def test_every_scheme_names_code_that_exists() -> None:
 def test_passwords_stay_out_of_logs() -> None:
     """The URI in events and messages has no secret."""
     assert without_password("rtsp://me:s3cret@cam/1") == "rtsp://me:***@cam/1"
+    assert without_password("http://cam/x?user=a&pwd=s3cret") == "http://cam/x?user=a&pwd=***"
+    assert without_password("http://cam:81/x.mjpg") == "http://cam:81/x.mjpg"
 
 
 class Tape:
@@ -279,6 +284,42 @@ def test_a_hung_camera_is_noticed() -> None:
         next(iterator)
     hang.set()
     source.close()
+
+
+def test_slow_attempts_to_reopen_are_waited_for() -> None:
+    """Each attempt may take as long as a stall; the consumer does not give up meanwhile."""
+
+    def slow_failure() -> None:
+        time.sleep(0.25)
+
+    tapes = iter([Tape(shot(), slow_failure), Tape(slow_failure), Tape(shot("green"))])
+    source = LiveSource("tape://", lambda: next(tapes), stall_s=0.6)
+    frames = list(source)
+    assert frames[-1].pixels[..., 1].mean() > 180
+
+
+def test_a_frame_is_stamped_when_it_was_taken() -> None:
+    """Not when somebody came to fetch it."""
+    old = Shot(colour("red"), "rgb", time.monotonic_ns() - 5_000_000_000)
+    frame = next(iter(LiveSource("tape://", lambda: Tape(old))))
+    age_s = (datetime.now(UTC) - frame.captured_at).total_seconds()
+    assert 4.9 < age_s < 30
+
+
+def test_photos_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    """Names are paths below the folder."""
+    for part in ("a", "b"):
+        write_folder(tmp_path / "photos" / part)
+    names = [frame.name for frame in open_source(str(tmp_path / "photos"))]
+    assert names[0] == "a/0_red.png"
+    assert len(set(names)) == 6
+
+
+def test_a_single_photo_is_a_source(tmp_path: Path) -> None:
+    """It goes through the photo decoder, not through the video one."""
+    photo = write_folder(tmp_path / "photos") / "0_red.png"
+    (frame,) = open_source(str(photo))
+    assert (frame.name, frame.order) == ("0_red.png", "rgb")
 
 
 def test_a_camera_without_a_picture_is_not_open() -> None:

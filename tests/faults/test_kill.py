@@ -47,8 +47,13 @@ def rounds(bundle_file: Path, photos: Path, store: Path, count: int) -> None:
         for row in run_and_kill(line, rng.randint(1, 25)):
             assert row["seq"] not in expected, "a number was given out twice"
             expected[row["seq"]] = row
-    kept = {event.seq: event for event in read_events(store)}
     assert len(expected) >= count
+    check(store, expected)
+
+
+def check(store: Path, expected: dict[object, dict[str, object]]) -> None:
+    """Every acknowledged event is in the store, with its picture; the database is sound."""
+    kept = {event.seq: event for event in read_events(store)}
     for seq, row in expected.items():
         assert kept[seq].label == row["label"]  # type: ignore[index]
         assert kept[seq].snapshot == row["snapshot"]  # type: ignore[index]
@@ -75,7 +80,9 @@ def test_the_harness_can_see_a_loss(bundle_file: Path, photos: Path, tmp_path: P
     """A store from which one acknowledged row is taken away fails the same check."""
     store = tmp_path / "store"
     line = command("run", "--model", bundle_file, "--source", photos, "--store", store, "--json")
-    rows = run_and_kill(line, 5)
+    expected = {row["seq"]: row for row in run_and_kill(line, 5)}
+    check(store, expected)
     with closing(sqlite3.connect(store / "events.db")) as connection, connection:
-        connection.execute("DELETE FROM events WHERE seq = ?", [rows[0]["seq"]])
-    assert rows[0]["seq"] not in {event.seq for event in read_events(store)}
+        connection.execute("DELETE FROM events WHERE seq = ?", [next(iter(expected))])
+    with pytest.raises(KeyError):
+        check(store, expected)

@@ -1,6 +1,7 @@
 """Reading labelled photos: everything usable is used, everything else is named and left alone."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import cv2
@@ -116,9 +117,40 @@ def test_notes_beside_photos_are_no_photos(tmp_path: Path) -> None:
     for name in ("Thumbs.db", "notes.txt", ".hidden.jpg"):
         (folder / "red" / name).write_bytes(b"x")
     (folder / ".cache").mkdir()
-    assert not read(folder).left_out or {i.path for i in read(folder).left_out} == {
-        "red/.hidden.jpg"
-    }
+    (folder / "red" / ".thumbnails").mkdir()
+    (folder / "red" / ".thumbnails" / "0.jpg").write_bytes(b"x")
+    data = read(folder)
+    assert not data.left_out
+    assert len(data.photos) == 15
+
+
+def test_names_that_are_not_utf8_are_left_out(tmp_path: Path) -> None:
+    """Before training, not when its results are written."""
+    folder = colour_photos(tmp_path / "p", per_class=5)
+    picture = (folder / "red" / "000.png").read_bytes()
+    (folder / "red" / os.fsdecode(b"f\xfcr.png")).write_bytes(picture)
+    data = read(folder)
+    assert "not UTF-8" in data.left_out[0].reason
+    assert split_csv(data.photos).encode()
+
+
+def test_copies_of_one_photo_are_one_photo(tmp_path: Path) -> None:
+    """Three copies cannot be trained, validated and tested on."""
+    folder = colour_photos(tmp_path / "p", per_class=5)
+    (folder / "violet").mkdir()
+    for name in "abc":
+        (folder / "violet" / f"{name}.png").write_bytes(
+            (folder / "red" / "000.png").read_bytes() + b"\0"
+        )
+    with pytest.raises(DataError, match=r"violet \(1\)"):
+        read(folder)
+
+
+def test_photos_beside_the_class_folders_are_named(tmp_path: Path) -> None:
+    """A photo in the root has no label."""
+    folder = colour_photos(tmp_path / "p", per_class=5)
+    cv2.imwrite(str(folder / "lost.png"), colour("red"))
+    assert [item.path for item in read(folder).left_out] == ["lost.png"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from sightpost_edge.errors import DataError, PhotoUnreadable
 from sightpost_edge.pixels import PHOTO_SUFFIXES, Geometry, decode, fit
 from sightpost_edge.records import Pixels
+from sightpost_edge.sources.folder import list_photos, printable
 
 SPLITS = ("train", "validation", "test")
 MINIMUM_PER_CLASS = 3
@@ -80,12 +82,18 @@ def read_folder(
         DataError: no such folder, fewer than two classes, or a class with too few photos.
     """
     candidates, skipped = _list(root)
-    photos, pixels, unreadable = _read_all(root, candidates, geometry)
+    photos, pixels, unreadable = read_photos(root, candidates, geometry, what="reading photos")
     left_out = (*skipped, *unreadable)
-    _refuse_too_few(root, candidates, photos, left_out)
+    _refuse_too_few(root, photos, left_out)
     shares = {"test": test_share, "validation": validation_share}
     split = _split(photos, seed=seed, shares=shares)
     labels = tuple(sorted({photo.label for photo in split}))
+    if empty := {(x, s) for x in labels for s in SPLITS} - {(p.label, p.split) for p in split}:
+        label, name = sorted(empty)[0]
+        raise DataError(
+            f"no photo of {label} is left for the {name} split",
+            hint="add photos of that class, or lower validation_share and test_share",
+        )
     return Dataset(root, labels, tuple(split), pixels, left_out)
 
 
@@ -128,46 +136,55 @@ def split_csv(photos: Iterable[Photo]) -> str:
 
 
 def _list(root: Path) -> tuple[list[Photo], tuple[LeftOut, ...]]:
-    if not root.is_dir():
-        raise DataError(f"no folder at {root}")
-    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
+    try:
+        if not root.is_dir():
+            raise DataError(f"no folder at {root}")
+        folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
+        for folder in folders:
+            os.listdir(folder)
+    except OSError as exc:
+        raise DataError(
+            f"no permission to read {exc.filename}", hint="chmod -R a+rX makes it readable"
+        ) from exc
     if len(folders) < 2:
         raise DataError(
             f"{root} holds {len(folders)} class folder(s), at least two are needed",
             hint="make one sub-folder per class, named like the class, and put its photos there",
         )
     photos: list[Photo] = []
-    skipped: list[LeftOut] = []
+    skipped = [LeftOut(p.name, "lies outside the class folders") for p in _photos_in(root)]
     for folder in folders:
+        wanted = set(list_photos(folder))
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             relative = path.relative_to(root).as_posix()
-            if path.suffix.lower() in PHOTO_SUFFIXES:
+            if path in wanted and printable(relative) == relative:
                 photos.append(Photo(relative, folder.name, ""))
-            elif path.suffix.lower() not in _NOT_PHOTOS and not path.name.startswith("."):
-                skipped.append(
-                    LeftOut(relative, f"{path.suffix or 'no suffix'}: not a photo format")
-                )
+            elif path in wanted:
+                skipped.append(LeftOut(printable(relative), "its name is not UTF-8: rename it"))
+            elif path.suffix.lower() not in _NOT_PHOTOS and not _hidden(path, folder):
+                reason = f"{path.suffix or 'no suffix'}: not a photo format"
+                skipped.append(LeftOut(printable(relative), reason))
     return photos, tuple(skipped)
 
 
-def _read_all(
-    root: Path, candidates: Sequence[Photo], geometry: Geometry
-) -> tuple[list[Photo], Pixels, tuple[LeftOut, ...]]:
-    return read_photos(root, candidates, geometry, what="reading photos")
+def _photos_in(folder: Path) -> list[Path]:
+    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in PHOTO_SUFFIXES]
 
 
-def _refuse_too_few(
-    root: Path, candidates: Sequence[Photo], photos: Sequence[Photo], left_out: Sequence[LeftOut]
-) -> None:
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _refuse_too_few(root: Path, photos: Sequence[Photo], left_out: Sequence[LeftOut]) -> None:
     counts = {f.name: 0 for f in sorted(root.iterdir()) if f.is_dir() and f.name[0] != "."}
-    for photo in photos:
-        counts[photo.label] += 1
+    for label, _ in {(photo.label, photo.sha256) for photo in photos}:
+        counts[label] += 1
     few = [f"{label} ({count})" for label, count in counts.items() if count < MINIMUM_PER_CLASS]
     if few:
         reasons = "; ".join(f"{item.path} {item.reason}" for item in left_out[:5])
         raise DataError(
-            f"too few readable photos: {', '.join(few)}; each class needs {MINIMUM_PER_CLASS} "
-            "to be trained, validated and tested, and a hundred to be any good",
+            f"too few different readable photos: {', '.join(few)}; each class needs "
+            f"{MINIMUM_PER_CLASS} to be trained, validated and tested, a hundred to be any good",
             hint=f"left out: {reasons}" if reasons else "add photos or remove the empty folder",
         )
 

@@ -137,7 +137,7 @@ def _command(*words: object) -> None:
 
 def _clear(out: Path) -> None:
     """Make way for a new demo; a folder that no demo made is left alone."""
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / MARK).exists():
             raise ConfigError(
                 f"{out} is not empty and no demo made it", hint="give another folder with --out"

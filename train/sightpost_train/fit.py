@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sightpost_edge.errors import TrainingError
+from sightpost_edge.records import Pixels
 
 from .augment import Batches, scaled
 from .backbones import BACKBONES
@@ -90,7 +91,7 @@ class _Trainer:
         row = BACKBONES[recipe.backbone]
         self.mean, self.std = row.mean, row.std
         self.train, self.targets = data.select("train")
-        self.classes = len(data.labels)
+        self.data, self.classes = data, len(data.labels)
         self.val = self._scaled(data, "validation")
         self.test = self._scaled(data, "test")
 
@@ -103,9 +104,9 @@ class _Trainer:
         """The head alone, on features computed once."""
         self.backbone.trainable = False
         features = [
-            self._features(scaled(self.train, self.mean, self.std), "features of training photos"),
-            self._features(self.val[0], "features of validation photos"),
-            self._features(self.test[0], "features of test photos"),
+            self._features(self.train, "features of training photos"),
+            self._features(self.data.select("validation")[0], "features of validation photos"),
+            self._features(self.data.select("test")[0], "features of test photos"),
         ]
         targets = [self.targets, self.val[1], self.test[1]]
         heads = [
@@ -144,12 +145,15 @@ class _Trainer:
         pixels, targets = data.select(split)
         return scaled(pixels, self.mean, self.std), targets
 
-    def _features(self, images: Features, what: str) -> Features:
+    def _features(self, photos: Pixels, what: str) -> Features:
         step = 64
         starts = tqdm(
-            range(0, len(images), step), desc=what, unit=" batches", leave=False, disable=None
+            range(0, len(photos), step), desc=what, unit=" batches", leave=False, disable=None
         )
-        parts = [self.backbone.predict_on_batch(images[s : s + step]) for s in starts]
+        parts = [
+            self.backbone.predict_on_batch(scaled(photos[s : s + step], self.mean, self.std))
+            for s in starts
+        ]
         return np.concatenate(parts)
 
     def _descended_head(

@@ -49,6 +49,12 @@ class TrainRecipe:
         minimum = BACKBONES[self.backbone].minimum_px
         if self.input_px < minimum:
             raise ConfigError(f"{self.backbone} needs input_px >= {minimum}")
+        if min(self.batch, self.patience, self.head_epochs, self.scratch_epochs) < 1:
+            raise ConfigError("batch, patience, head_epochs and scratch_epochs must be at least 1")
+        if not (0 <= self.dropout < 1 and self.width > 0 and self.fine_tune_epochs >= 0):
+            raise ConfigError(
+                "dropout lies in [0, 1), width is positive, fine_tune_epochs not negative"
+            )
         shares = (self.validation_share, self.test_share, self.fine_tune_share)
         if not all(0 < share < 1 for share in shares) or sum(shares[:2]) > 0.6:
             raise ConfigError(

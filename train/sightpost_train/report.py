@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sightpost_edge.durable import write_file
 
+from .backbones import BACKBONES
 from .dataset import Dataset
 from .fit import Epoch, Fitted
 from .recipe import TrainRecipe
@@ -67,6 +68,7 @@ def metrics(
     """The content of metrics.json."""
     import keras
 
+    row = BACKBONES[recipe.backbone]
     counts = {s: sum(p.split == s for p in data.photos) for s in ("train", "validation", "test")}
     return {
         "test": dataclasses.asdict(test),
@@ -76,6 +78,7 @@ def metrics(
         "left_out": [dataclasses.asdict(item) for item in data.left_out],
         "duplicates": data.duplicates,
         "labels": list(data.labels),
+        "normalisation": {"mean": row.mean, "std": row.std},
         "dataset": {"root": str(data.root.resolve()), "fingerprint": data.fingerprint},
         "recipe": dataclasses.asdict(recipe),
         "seconds": round(seconds, 1),

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from sightpost_edge.durable import make_folder, write_file
-from sightpost_edge.errors import ConfigError
+from sightpost_edge.errors import ConfigError, writing_to
 from sightpost_edge.pixels import Geometry
 
 from . import report
@@ -40,7 +40,8 @@ def run_training(photos: Path, out: Path, recipe: TrainRecipe) -> None:
         validation_share=recipe.validation_share, test_share=recipe.test_share,
     )  # fmt: skip
     _say_what_was_read(data)
-    fitted = fit_recipe(recipe, data, out)
+    with writing_to(out):
+        fitted = fit_recipe(recipe, data, out)
     test = _test(fitted, data, recipe)
     _write(out, recipe, data, fitted, test, seconds=time.perf_counter() - began_s)
     _say_result(out, fitted, test, time.perf_counter() - began_s)
@@ -62,7 +63,8 @@ def _write(
     report.write_history(out / "history.csv", fitted.history)
     report.draw_curves(out / "curves.png", fitted.history)
     report.draw_confusion(out / "confusion.png", test)
-    fitted.model.save(out / "model.keras")
+    with writing_to(out / "model.keras"):
+        fitted.model.save(out / "model.keras")
     (out / "checkpoint.weights.h5").unlink(missing_ok=True)
     figures = report.metrics(recipe, data, fitted, test, seconds=seconds)
     report.write_json(out / FINISHED, figures)
