@@ -16,6 +16,9 @@ from sightpost_edge.native import quiet_native
 from sightpost_edge.pixels import Geometry, decode, fit
 from sightpost_edge.records import Pixels
 
+NEEDED = ("test", "kept", "photos", "labels", "normalisation", "dataset", "recipe", "versions")
+"""What convert takes from metrics.json."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -36,12 +39,13 @@ class RunFolder:
             metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
             with (path / "split.csv").open(newline="", encoding="utf-8") as file:
                 rows = tuple(csv.DictReader(file))
-        except (OSError, ValueError) as exc:
+            complete = {key: metrics[key] for key in NEEDED}
+        except (OSError, ValueError, KeyError, TypeError) as exc:
             raise DataError(
-                f"{path} is not a finished training run ({exc})",
+                f"{path} is not a finished training run of this version ({exc})",
                 hint="sightpost train PHOTOS --out RUN makes one; metrics.json is written last",
             ) from exc
-        return cls(path, metrics, rows)
+        return cls(path, complete, rows)
 
     @property
     def labels(self) -> tuple[str, ...]:
