@@ -1,1 +1,1 @@
-"""Where Predictions and Events go besides the store; a sink is any object with ``write``."""
+"""Where Predictions go besides the store; a sink is any object with ``write(prediction)``."""
