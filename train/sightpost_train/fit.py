@@ -66,15 +66,15 @@ class Fitted:
     kept: str = ""
 
 
-def fit_recipe(recipe: TrainRecipe, data: Dataset, run: Path) -> Fitted:
+def fit_recipe(recipe: TrainRecipe, backbone: Any, data: Dataset, run: Path) -> Fitted:
     """Train as the recipe says; the best weights so far are always in ``run``.
 
     With pretrained weights: a head on frozen features (by gradient descent and as logistic
     regression, the better one is taken), then fine-tuning. From scratch: everything at once.
     The stage that is best on the validation photos is kept, so fine-tuning never makes it worse.
     """
-    model, backbone = build(recipe, len(data.labels))
-    trainer = _Trainer(recipe, data, run, Fitted(model), backbone)
+    fitted = Fitted(build(recipe, backbone, len(data.labels)))
+    trainer = _Trainer(recipe, data, run, fitted, backbone)
     if recipe.weights == "none":
         trainer.from_scratch()
     else:

@@ -8,8 +8,18 @@ from .recipe import TrainRecipe
 OUTPUT = "scores"
 
 
-def build(recipe: TrainRecipe, classes: int) -> tuple[Any, Any]:
-    """The whole classifier and, as the same layers, its backbone.
+def build_features(recipe: TrainRecipe) -> Any:
+    """The recipe's backbone, with its weights: what can fail before a photo is read."""
+    import keras
+
+    keras.utils.set_random_seed(recipe.seed)
+    return build_backbone(
+        recipe.backbone, width=recipe.width, input_px=recipe.input_px, weights=recipe.weights
+    )
+
+
+def build(recipe: TrainRecipe, backbone: Any, classes: int) -> Any:
+    """The whole classifier on its backbone.
 
     Input (n, px, px, 3) float32, scaled as the backbone's row says: there is no rescaling layer in
     the graph, so that raw bytes can go into the quantized model. Output (n, classes) softmax.
@@ -18,16 +28,12 @@ def build(recipe: TrainRecipe, classes: int) -> tuple[Any, Any]:
     """
     import keras
 
-    keras.utils.set_random_seed(recipe.seed)
-    backbone = build_backbone(
-        recipe.backbone, width=recipe.width, input_px=recipe.input_px, weights=recipe.weights
-    )
     image = keras.Input((recipe.input_px, recipe.input_px, 3), name="image")
     pretrained = recipe.weights != "none"
     features = backbone(image, training=False) if pretrained else backbone(image)
     features = keras.layers.Dropout(recipe.dropout, seed=recipe.seed)(features)
     scores = keras.layers.Dense(classes, activation="softmax", name=OUTPUT)(features)
-    return keras.Model(image, scores, name=recipe.backbone), backbone
+    return keras.Model(image, scores, name=recipe.backbone)
 
 
 def thaw(backbone: Any, share: float) -> None:

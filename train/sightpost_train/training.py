@@ -15,6 +15,7 @@ from .augment import scaled
 from .backbones import BACKBONES
 from .dataset import Dataset, read_folder, split_csv
 from .fit import Fitted, fit_recipe
+from .model import build_features
 from .recipe import TrainRecipe
 
 FINISHED = "metrics.json"
@@ -35,13 +36,14 @@ def run_training(photos: Path, out: Path, recipe: TrainRecipe) -> None:
         )
     make_folder(out)
     began_s = time.perf_counter()
+    backbone = build_features(recipe)
     data = read_folder(
         photos, Geometry(recipe.input_px, recipe.input_px), seed=recipe.seed,
         validation_share=recipe.validation_share, test_share=recipe.test_share,
     )  # fmt: skip
     _say_what_was_read(data)
     with writing_to(out):
-        fitted = fit_recipe(recipe, data, out)
+        fitted = fit_recipe(recipe, backbone, data, out)
     test = _test(fitted, data, recipe)
     _write(out, recipe, data, fitted, test, seconds=time.perf_counter() - began_s)
     _say_result(out, fitted, test, time.perf_counter() - began_s)
