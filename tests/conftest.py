@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,14 @@ REPOSITORY = Path(__file__).parent.parent
 DATA = Path(os.environ.get("SIGHTPOST_DATA", REPOSITORY.parent / "shared" / "data"))
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded photos go into a folder of the tests, never into the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture
@@ -71,7 +79,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     folder = tmp_path_factory.mktemp("trained")
     photos = colour_photos(folder / "photos", per_class=40)
     recipe = TrainRecipe(
-        width=0.35, input_px=32, weights="none", scratch_epochs=12, augment="flips", batch=8
+        width=0.35, input_px=32, weights="none", epochs=12, augment="flips", batch=8
     )
     run_training(photos, folder / "run", recipe)
     return TrainedRun(photos, folder / "run")

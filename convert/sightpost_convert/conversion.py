@@ -17,7 +17,7 @@ from sightpost_edge.records import Pixels
 
 from .candidates import KINDS, TOLERANCES, Candidate, convert_all
 from .judge import Judgement, choose, judge
-from .run_folder import RunFolder
+from .run_folder import RunFolder, labels_of
 from .seal import GOLDEN_FRAMES, Provenance, seal
 
 CALIBRATION_PHOTOS = 200
@@ -32,11 +32,11 @@ def run_conversion(run: Path, out: Path, *, name: str = "") -> tuple[Bundle, lis
         ConversionRefused: no candidate keeps the accuracy.
     """
     folder = RunFolder.open(run)
-    contract = Contract(folder.labels, folder.geometry, mean=folder.mean, std=folder.std)
+    contract = _contract(folder)
     candidates = _convert(folder, contract)
-    photos, targets = folder.photos("test")
+    photos, truth = folder.photos("test")
     trained = float(folder.metrics["test"]["accuracy"])
-    rows = judge(candidates, photos, targets, contract, trained=trained)
+    rows = judge(candidates, photos, truth, contract, trained=trained)
     print_table(rows, photos=len(photos), trained=trained)
     chosen = choose(rows)
     print(f"chosen: {chosen.kind}")
@@ -50,6 +50,19 @@ def run_conversion(run: Path, out: Path, *, name: str = "") -> tuple[Bundle, lis
     bundle = seal(model, sealed, _golden_photos(folder, chosen), provenance, out)
     write_file(run / "table.json", json.dumps([_row(r) for r in rows], indent=1).encode())
     return bundle, rows
+
+
+def _contract(folder: RunFolder) -> Contract:
+    """What training found out, in the device's terms."""
+    metrics = folder.metrics
+    novelty = ("method", "threshold", "auroc", "false_alarm", "against")
+    return Contract(
+        folder.labels, folder.geometry, mean=folder.mean, std=folder.std,
+        multi_label=folder.multi_label,
+        thresholds=tuple(float(row["score"]) for row in metrics["thresholds"]),
+        temperature=float(metrics["calibration"]["temperature"]),
+        novelty={name: metrics["novelty"][name] for name in novelty},
+    )  # fmt: skip
 
 
 def _convert(folder: RunFolder, contract: Contract) -> list[Candidate]:
@@ -74,7 +87,7 @@ def _golden_photos(folder: RunFolder, chosen: Judgement) -> list[Pixels]:
     margin = doubt[:, -1] - doubt[:, -2]
     chosen_rows = []
     for label in folder.labels:
-        mine = [i for i in np.argsort(margin) if rows[i]["label"] == label]
+        mine = [i for i in np.argsort(margin) if label in labels_of(rows[i])]
         chosen_rows.append(rows[mine[len(mine) // 2]])
     return [folder.picture(row) for row in chosen_rows[:GOLDEN_FRAMES]]
 

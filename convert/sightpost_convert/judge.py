@@ -46,7 +46,7 @@ class Judgement:
 def judge(
     candidates: Sequence[Candidate],
     photos: Pixels,
-    targets: NDArray[np.int64],
+    truth: NDArray[np.bool_],
     contract: Contract,
     *,
     trained: float,
@@ -57,7 +57,7 @@ def judge(
     Args:
         candidates: the first one is the float32 model; decisions are compared with its own.
         photos: (n, h, w, 3) uint8, R,G,B, fitted.
-        targets: (n,) label indices.
+        truth: (n, classes), True where a label applies.
         contract: labels, geometry and normalisation.
         trained: the accuracy that training measured on the same photos.
         max_drop: accuracy that a candidate may lose.
@@ -72,7 +72,7 @@ def judge(
             rows.append(Judgement(candidate.kind, nan, nan, nan, 0, nan, candidate.failure, none))
             continue
         reference = rows[0] if rows else None
-        rows.append(_judge_one(candidate, photos, targets, contract, reference, trained, max_drop))
+        rows.append(_judge_one(candidate, photos, truth, contract, reference, trained, max_drop))
     return rows
 
 
@@ -103,7 +103,7 @@ def device_classifier(model: bytes, contract: Contract) -> BundleClassifier:
 
 
 def _judge_one(
-    candidate: Candidate, photos: Pixels, targets: NDArray[np.int64], contract: Contract,
+    candidate: Candidate, photos: Pixels, truth: NDArray[np.bool_], contract: Contract,
     reference: Judgement | None, trained: float, max_drop: float,
 ) -> Judgement:  # fmt: skip
     classifier = device_classifier(candidate.model, contract)
@@ -114,13 +114,14 @@ def _judge_one(
         rows.append(classifier.scores(photo))
         times_ms.append((time.perf_counter() - began) * 1000)
     scores = np.stack(rows)
-    named = scores.argmax(axis=1)
-    accuracy = float((named == targets).mean())
+    named = _named(scores, multi_label=contract.multi_label)
+    accuracy = float((named == truth).all(axis=1).mean())
     drop = trained - accuracy
     float_scores = reference.scores if reference else scores
     same = float("nan")
     if len(float_scores):
-        same = float((named == float_scores.argmax(axis=1)).mean())
+        named_by_float = _named(float_scores, multi_label=contract.multi_label)
+        same = float((named == named_by_float).all(axis=1).mean())
     return Judgement(
         kind=candidate.kind,
         accuracy=accuracy,
@@ -131,6 +132,15 @@ def _judge_one(
         verdict=_verdict(scores, drop, max_drop),
         scores=scores,
     )
+
+
+def _named(scores: NDArray[np.float32], *, multi_label: bool) -> NDArray[np.bool_]:
+    """(n, classes): the top label, or in a multi-label set every label from 0.5 on."""
+    if multi_label:
+        return scores >= 0.5
+    named = np.zeros(scores.shape, np.bool_)
+    named[np.arange(len(scores)), scores.argmax(axis=1)] = True
+    return named
 
 
 def _verdict(scores: NDArray[np.float32], drop: float, max_drop: float) -> str:

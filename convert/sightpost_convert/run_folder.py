@@ -12,12 +12,22 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sightpost_edge.errors import DataError, PhotoUnreadable
+from sightpost_edge.kerasfile import refuse_hostile
 from sightpost_edge.native import quiet_native
 from sightpost_edge.pixels import Geometry, decode, fit
 from sightpost_edge.records import Pixels
 
-NEEDED = ("test", "kept", "photos", "labels", "normalisation", "dataset", "recipe", "versions")
+NEEDED = (
+    "test", "kept", "photos", "labels", "multi_label", "normalisation", "dataset", "recipe",
+    "versions", "thresholds", "calibration", "novelty",
+)  # fmt: skip
+LABEL_SEPARATOR = "|"
 """What convert takes from metrics.json."""
+
+
+def labels_of(row: dict[str, str]) -> list[str]:
+    """The labels of a row of split.csv."""
+    return row["label"].split(LABEL_SEPARATOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +78,17 @@ class RunFolder:
         """Grey levels that the network sees as 1."""
         return float(self.metrics["normalisation"]["std"])
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether several labels may apply to one photo."""
+        return bool(self.metrics["multi_label"])
+
     def load_model(self) -> Any:
         """The trained Keras model."""
         with quiet_native():
             import keras
 
+            refuse_hostile(self.path / "model.keras")
             try:
                 return keras.models.load_model(self.path / "model.keras", compile=False)
             except (OSError, ValueError) as exc:
@@ -80,13 +96,16 @@ class RunFolder:
 
     def photos(
         self, split: str, *, per_class: int | None = None, seed: int = 1
-    ) -> tuple[Pixels, NDArray[np.int64]]:
-        """Fitted photos of a split and their label indices; ``per_class`` draws that many each."""
+    ) -> tuple[Pixels, NDArray[np.bool_]]:
+        """Fitted photos of a split and which labels apply, (n, classes).
+
+        ``per_class`` draws that many of each class.
+        """
         rows = self.select(split, per_class=per_class, seed=seed)
         bar = tqdm(rows, desc=f"reading {split} photos", unit=" photos", leave=False, disable=None)
         pixels = [fit(self.picture(row), self.geometry) for row in bar]
-        targets = [self.labels.index(row["label"]) for row in rows]
-        return np.stack(pixels), np.array(targets, np.int64)
+        truth = [[label in labels_of(row) for label in self.labels] for row in rows]
+        return np.stack(pixels), np.array(truth, np.bool_)
 
     def select(self, split: str, *, per_class: int | None, seed: int) -> list[dict[str, str]]:
         """Rows of split.csv; drawn from every class alike where ``per_class`` is given."""
@@ -98,7 +117,7 @@ class RunFolder:
         rng = np.random.default_rng(seed)
         drawn: list[dict[str, str]] = []
         for label in self.labels:
-            mine = [row for row in rows if row["label"] == label]
+            mine = [row for row in rows if label in labels_of(row)]
             drawn += [mine[i] for i in rng.permutation(len(mine))[:per_class]]
         return drawn
 

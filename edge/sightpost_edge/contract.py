@@ -35,6 +35,12 @@ class Contract:
     """Everything a device needs to turn a picture into named scores, and to check that it does.
 
     ``mean`` and ``std`` are per grey level: the network sees (level - mean) / std.
+    ``thresholds`` hold, label by label, the score from which training found the label right as
+    often as was asked for (empty: unknown); ``multi_label`` says that scores are independent of
+    each other and several labels may apply. ``temperature`` was divided into the head's weights,
+    so the scores are calibrated as they come. ``novelty`` says how well, and from which score on,
+    things never seen were told from known ones: ``method``, ``threshold``, ``auroc``,
+    ``false_alarm``.
     ``files`` holds the SHA-256 of each part of the Bundle, "model" being the FlatBuffer.
     """
 
@@ -44,6 +50,10 @@ class Contract:
     std: float = 127.5
     decoder: str = "opencv"
     threshold: float = 0.8
+    thresholds: tuple[float, ...] = ()
+    multi_label: bool = False
+    temperature: float = 1.0
+    novelty: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     kind: str = ""
     golden: tuple[Golden, ...] = ()
@@ -85,6 +95,8 @@ class Contract:
         except (TypeError, KeyError, ValueError) as exc:
             raise BundleCorrupt(f"contract.json has a wrong field ({exc})") from exc
         contract._refuse_unknown_rules()
+        if contract.thresholds and len(contract.thresholds) != len(contract.labels):
+            raise BundleCorrupt("contract.json has not one threshold for each label")
         return contract
 
     @classmethod
@@ -97,6 +109,7 @@ class Contract:
             "labels": tuple(map(str, raw["labels"])),
             "geometry": Geometry(**raw["geometry"]),
             "golden": golden,
+            "thresholds": tuple(float(score) for score in raw.get("thresholds", ())),
         }
         return cls(**{**raw, **parts})
 

@@ -3,13 +3,18 @@
 import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import writing_to
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content``, durably; on any failure the old file stays as it was.
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file object whose content replaces ``path``, durably, when the block ends well.
+
+    On any failure the old file stays as it was.
 
     Raises:
         DiskFull, StoreError: see ``errors.writing_to``.
@@ -18,7 +23,7 @@ def write_file(path: Path, content: bytes) -> None:
     with writing_to(path):
         try:
             with name.open("wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)
@@ -27,6 +32,12 @@ def write_file(path: Path, content: bytes) -> None:
                 name.unlink()
             raise
         sync_folder(path.parent)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content``; see ``writing``."""
+    with writing(path) as file:
+        file.write(content)
 
 
 def sync_folder(folder: Path) -> None:

@@ -130,7 +130,7 @@ def tiny_contract() -> Contract:
 def held_out() -> tuple[np.ndarray, np.ndarray]:
     names = [*TINY_LABELS] * 10
     pixels = np.stack([colour(name, width=16, height=16) for name in names])
-    return pixels, np.array([TINY_LABELS.index(name) for name in names])
+    return pixels, np.array([[name == label for label in TINY_LABELS] for name in names])
 
 
 def test_a_collapsed_candidate_is_out() -> None:
@@ -154,8 +154,8 @@ def test_scores_that_are_not_numbers_are_refused() -> None:
 
 def test_a_float_model_that_is_not_what_was_trained_is_refused() -> None:
     """The bar is what training measured, not what the conversion happened to give."""
-    pixels, targets = held_out()
-    rows = judge([Candidate("float32", tiny_model())], pixels, (targets + 1) % 3,
+    pixels, truth = held_out()
+    rows = judge([Candidate("float32", tiny_model())], pixels, np.roll(truth, 1, axis=1),
                  tiny_contract(), trained=0.98)  # fmt: skip
     with pytest.raises(ConversionRefused, match=r"loses 98\.0%"):
         choose(rows)

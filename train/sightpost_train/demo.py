@@ -35,7 +35,7 @@ input_px = 96
 weights = "none"
 validation_share = 0.05
 test_share = 0.1
-scratch_epochs = 3
+epochs = 3
 dropout = 0.0
 augment = "flips"
 """

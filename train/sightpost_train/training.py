@@ -1,108 +1,187 @@
-"""One training run from photos to run folder: read, fit, judge, write."""
+"""One training run from photos to run folder: read, fit, calibrate, judge, write."""
 
+import csv
 import dataclasses
+import io
 import json
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from sightpost_edge.durable import make_folder, write_file
+import numpy as np
+
+from sightpost_edge.durable import make_folder, write_file, writing
 from sightpost_edge.errors import ConfigError, writing_to
-from sightpost_edge.pixels import Geometry
 
-from . import report
-from .augment import scaled
+from .account import account
 from .backbones import BACKBONES
-from .dataset import Dataset, read_folder, split_csv
-from .fit import Fitted, fit_recipe
-from .model import build_features
+from .card import model_card
+from .dataset import Dataset, Part, read_recipe_photos, read_unseen
+from .descent import NotFinite
+from .figures import Figures, as_json, figures
+from .fit import Fitted, Parts, fit_recipe
+from .listing import manifest_csv
+from .model import build_features, settle, use_hardware
+from .page import write_page
 from .recipe import TrainRecipe
+from .results import Epoch, Results
+from .work import Work
 
 FINISHED = "metrics.json"
 """Written last: a run folder without it was interrupted."""
+LAST_GOOD = "last-good.keras"
 
 
-def run_training(photos: Path, out: Path, recipe: TrainRecipe) -> None:
+def run_training(
+    source: Path, out: Path, recipe: TrainRecipe, *, unseen: Path | None = None,
+    resume: bool = False,
+) -> None:  # fmt: skip
     """Train and leave everything that convert and people need in ``out``.
 
+    Args:
+        source: class folders, ready-made split folders or a CSV manifest.
+        out: the run folder; finished steps are kept in it, so ``resume`` goes on after a kill.
+        recipe: what to compute.
+        unseen: a folder of photos of other things, to measure how well novelty is told.
+        resume: go on with an unfinished run.
+
     Raises:
-        ConfigError: ``out`` already holds a finished run.
+        ConfigError: ``out`` already holds a finished run, or an unfinished one without ``resume``.
         DataError, TrainingError, StoreError: see ``sightpost_edge.errors``.
     """
-    if (out / FINISHED).exists():
+    refuse_finished(out, FINISHED)
+    make_folder(out)
+    began_s = time.perf_counter()
+    use_hardware()
+    backbone = build_features(recipe)
+    data = read_recipe_photos(source, recipe)
+    strangers = read_unseen(unseen, recipe) if unseen else None
+    say_what_was_read(data)
+    key = {"recipe": dataclasses.asdict(recipe), "photos": data.fingerprint}
+    work = Work.open(out, key, resume=resume)
+    parts = Parts(*(data.part(split) for split in ("train", "validation", "test")))
+    with writing_to(out):
+        fitted = _fit(recipe, backbone, data, parts, work, out)
+    fitted.model = settle(recipe, fitted.model, len(data.labels), multi_label=data.multi_label)
+    finish(out, recipe, data, parts, fitted, unseen=strangers, began_s=began_s)
+    work.clear()
+
+
+def finish(
+    out: Path, recipe: TrainRecipe, data: Dataset, parts: Parts, fitted: Fitted, *,
+    unseen: Part | None, began_s: float, divide: bool = True,
+) -> None:  # fmt: skip
+    """Calibrate (see ``account``), write the run folder and say the result."""
+    results = account(
+        recipe, data, parts, fitted, name=data.root.resolve().name, unseen=unseen, divide=divide,
+        seconds=time.perf_counter() - began_s,
+    )  # fmt: skip
+    numbers = figures(results)
+    _write(out, data, results, numbers, fitted.model)
+    _say_result(out, results, numbers)
+
+
+def refuse_finished(out: Path, marker: str) -> None:
+    """Hours of training are not lost to a repeated command."""
+    if (out / marker).exists():
         raise ConfigError(
             f"{out} already holds a finished run",
             hint="choose another --out, or delete that folder if it is not needed any more",
         )
-    make_folder(out)
-    began_s = time.perf_counter()
-    backbone = build_features(recipe)
-    data = read_folder(
-        photos, Geometry(recipe.input_px, recipe.input_px), seed=recipe.seed,
-        validation_share=recipe.validation_share, test_share=recipe.test_share,
-    )  # fmt: skip
-    _say_what_was_read(data)
-    with writing_to(out):
-        fitted = fit_recipe(recipe, backbone, data, out)
-    test = _test(fitted, data, recipe)
-    _write(out, recipe, data, fitted, test, seconds=time.perf_counter() - began_s)
-    _say_result(out, fitted, test, time.perf_counter() - began_s)
 
 
-def _test(fitted: Fitted, data: Dataset, recipe: TrainRecipe) -> report.TestFigures:
-    row = BACKBONES[recipe.backbone]
-    pixels, targets = data.select("test")
-    scores = fitted.model.predict(scaled(pixels, row.mean, row.std), batch_size=64, verbose=0)
-    return report.judge(scores, targets, data.labels)
+def _fit(
+    recipe: TrainRecipe, backbone: Any, data: Dataset, parts: Parts, work: Work, out: Path
+) -> Fitted:
+    try:
+        return fit_recipe(recipe, backbone, parts, work, multi_label=data.multi_label)
+    except NotFinite as exc:
+        if exc.last_good is not None:
+            exc.last_good.save(out / LAST_GOOD)
+            exc.hint += f"; the last good weights are in {out / LAST_GOOD}"
+        raise
 
 
-def _write(
-    out: Path, recipe: TrainRecipe, data: Dataset, fitted: Fitted, test: report.TestFigures,
-    *, seconds: float,
-) -> None:  # fmt: skip
-    write_file(out / "split.csv", split_csv(data.photos).encode())
-    write_file(out / "recipe.toml", _toml(recipe).encode())
-    report.write_history(out / "history.csv", fitted.history)
-    report.draw_curves(out / "curves.png", fitted.history)
-    report.draw_confusion(out / "confusion.png", test)
+def _write(out: Path, data: Dataset, results: Results, numbers: Figures, model: Any) -> None:
+    write_file(out / "split.csv", manifest_csv(data.everything.photos).encode())
+    write_file(out / "recipe.toml", _toml(results.recipe).encode())
+    write_file(out / "history.csv", history_csv(results.history).encode())
+    write_page(out / "report.html", results, model)
+    write_file(out / "model-card.md", model_card(results, numbers).encode())
+    if results.novelty.parameters:
+        with writing(out / "novelty.npz") as file:
+            np.savez(file, **results.novelty.parameters)  # type: ignore[arg-type]
     with writing_to(out / "model.keras"):
-        fitted.model.save(out / "model.keras")
-    (out / "checkpoint.weights.h5").unlink(missing_ok=True)
-    figures = report.metrics(recipe, data, fitted, test, seconds=seconds)
-    report.write_json(out / FINISHED, figures)
+        model.save(out / "model.keras")
+    content = {**as_json(results, numbers), **for_convert(data, results)}
+    write_file(out / FINISHED, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
-def _toml(recipe: TrainRecipe) -> str:
+def for_convert(data: Dataset, results: Results) -> dict[str, Any]:
+    """The part of metrics.json that the converter reads, by its own names."""
+    row = BACKBONES[str(results.recipe["backbone"])]
+    counts = {s: len(getattr(results, s).photos) for s in ("train", "validation", "test")}
+    return {
+        "photos": counts,
+        "labels": list(data.labels),
+        "multi_label": data.multi_label,
+        "normalisation": {"mean": row.mean, "std": row.std},
+        "dataset": {"root": str(data.root.resolve()), "fingerprint": data.fingerprint},
+        "recipe": results.recipe,
+        "kept": results.kept,
+        "versions": results.versions,
+    }
+
+
+def history_csv(history: Iterable[Epoch]) -> str:
+    """One row per epoch of every phase."""
+    buffer = io.StringIO()
+    names = [f.name for f in dataclasses.fields(Epoch)]
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(dataclasses.asdict(row) for row in history)
+    return buffer.getvalue()
+
+
+def _toml(recipe: dict[str, Any]) -> str:
     """A flat record as TOML: JSON's strings, numbers and booleans are TOML's too."""
-    rows = dataclasses.asdict(recipe).items()
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in rows)
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in recipe.items())
 
 
-def _say_what_was_read(data: Dataset) -> None:
+def say_what_was_read(data: Dataset) -> None:
+    """What takes part and what does not, to stderr."""
     for item in data.left_out:
         print(f"sightpost: left out: {item.path}: {item.reason}", file=sys.stderr)
+    count = len(data.everything)
     print(
-        f"sightpost: {len(data.photos)} photos of {len(data.labels)} classes, "
-        f"{len(data.left_out)} left out, {data.duplicates} exact duplicates",
+        f"sightpost: {count} photos of {len(data.labels)} classes, {len(data.left_out)} left out, "
+        f"{data.duplicates} exact duplicates, {count - data.decoded} found decoded in the cache",
         file=sys.stderr,
     )
 
 
-def _say_result(out: Path, fitted: Fitted, test: report.TestFigures, seconds: float) -> None:
-    width = max(len(figures.label) for figures in test.classes)
-    print(f"{'class'.ljust(width)}  precision  recall     f1  photos")
-    for row in test.classes:
+def _say_result(out: Path, results: Results, numbers: Figures) -> None:
+    width = max(len(row.label) for row in numbers.classes)
+    print(f"{'class'.ljust(width)}  precision  recall     f1  photos  believe from")
+    for row, threshold in zip(numbers.classes, results.thresholds, strict=True):
         print(
             f"{row.label.ljust(width)}  {row.precision:9.3f}  {row.recall:6.3f}  {row.f1:5.3f}"
-            f"  {row.photos:6d}"
+            f"  {row.photos:6d}  {threshold.score:12.2f}{'' if threshold.reached else ' (best)'}"
         )
     print()
-    for stage in fitted.stages:
-        mark = "  <- kept" if stage.name == fitted.kept else ""
+    for stage in results.stages:
+        mark = "  <- kept" if stage.name == results.kept else ""
         print(
             f"{stage.name:<20} validation {stage.val_accuracy:.3f}  "
             f"test {stage.test_accuracy:.3f}{mark}"
         )
+    calibration, novelty = results.calibration, results.novelty
     print(
-        f"\ntest accuracy {test.accuracy:.3f} on {test.photos} photos; {seconds:.0f} s; see {out}"
+        f"\ncalibration error    {calibration.ece_before:.3f} before, {calibration.ece_after:.3f} "
+        f"after temperature {calibration.temperature:.2f}\n"
+        f"novelty              AUROC {novelty.auroc:.3f} ({novelty.method}, {novelty.against})\n"
+        f"\ntest accuracy {numbers.accuracy:.3f} on {len(results.test.photos)} photos; "
+        f"{results.seconds:.0f} s; see {out / 'report.html'}"
     )

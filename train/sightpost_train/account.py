@@ -1,0 +1,120 @@
+"""The honest account of a trained classifier: scores to be believed, and what it cannot do."""
+
+import os
+from dataclasses import asdict, replace
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from .backbones import BACKBONES
+from .calibration import calibrate, thresholds
+from .dataset import Dataset, Part
+from .descent import score
+from .fit import Fitted, Parts
+from .head import probabilities
+from .model import OUTPUT
+from .novelty import Embedded, novelty
+from .recipe import TrainRecipe
+from .results import Results, Scored
+from .suspects import suspects
+
+Floats = NDArray[np.float32]
+WATTS_PER_CORE = 10.0
+"""For the energy estimate: a busy desktop or server core with its share of the machine."""
+
+
+def account(
+    recipe: TrainRecipe, data: Dataset, parts: Parts, fitted: Fitted, *, name: str, seconds: float,
+    unseen: Part | None = None, divide: bool = True,
+) -> Results:  # fmt: skip
+    """Calibrate the classifier in place and gather everything that is known about it.
+
+    The temperature is divided into the head's weights, so the device computes nothing for it.
+    Without ``divide`` it stays 1: a quantized head's ranges fit the weights it was trained with.
+    """
+    many, labels = data.multi_label, data.labels
+    seen = {name: _embed(recipe, fitted.model, part, name) for name, part in parts.items()}
+    val, test = seen["validation"], seen["test"]
+    calibration = calibrate(val.logits, val.truth, test.logits, test.truth, multi_label=many)
+    if not divide:
+        calibration = replace(
+            calibration, temperature=1.0, ece_after=calibration.ece_before,
+            reliability=calibration.reliability_before,
+        )  # fmt: skip
+    divide_head(fitted.model, calibration.temperature)
+    seen = {name: _divided(part, calibration.temperature) for name, part in seen.items()}
+    scored = {
+        name: Scored(
+            part.photos, part.stack, part.truth,
+            probabilities(seen[name].logits, multi_label=many), seen[name].embeddings,
+        )
+        for name, part in parts.items()
+    }  # fmt: skip
+    strangers = unseen and _embed(recipe, fitted.model, unseen, "unseen")
+    return Results(
+        name=name, labels=labels, multi_label=many, recipe=asdict(recipe),
+        train=scored["train"], validation=scored["validation"], test=scored["test"],
+        history=tuple(fitted.history), stages=tuple(fitted.stages), kept=fitted.kept,
+        calibration=calibration,
+        thresholds=thresholds(
+            labels, scored["validation"].scores, val.truth, scored["test"].scores, test.truth,
+            precision=recipe.precision,
+        ),
+        precision_wanted=recipe.precision,
+        novelty=novelty(
+            seen["train"], seen["validation"], seen["test"], multi_label=many,
+            seed=recipe.seed, false_alarm=recipe.false_alarm, unseen=strangers or None,
+        ),
+        suspects=suspects(
+            (fitted.features or {"train": seen["train"].embeddings})["train"],
+            parts.train.truth, parts.train.photos, labels,
+            multi_label=many, seed=recipe.seed,
+        ),
+        left_out=data.left_out, duplicates=data.duplicates, fingerprint=data.fingerprint,
+        seconds=seconds, energy_wh=energy_wh(), versions=versions(),
+    )  # fmt: skip
+
+
+def divide_head(model: Any, temperature: float) -> None:
+    """Divide the logits of a classifier by ``temperature``, in its weights."""
+    layer = model.get_layer(OUTPUT)
+    layer.set_weights([weight / np.float32(temperature) for weight in layer.get_weights()])
+
+
+def energy_wh() -> float:
+    """Watt-hours of this process so far, estimated from its processor time."""
+    times = os.times()
+    return (times.user + times.system) * WATTS_PER_CORE / 3600
+
+
+def versions() -> dict[str, str]:
+    """What the result depends on besides photos and recipe."""
+    from sightpost_edge import __version__
+
+    return {
+        "sightpost": __version__, "keras": keras.__version__,
+        "backend": f"{keras.backend.backend()} {_backend_version()}",
+        "numpy": np.__version__,
+    }  # fmt: skip
+
+
+def _backend_version() -> str:
+    import importlib
+
+    return str(importlib.import_module(keras.backend.backend()).__version__)
+
+
+def _embed(recipe: TrainRecipe, model: Any, part: Part, name: str) -> Embedded:
+    """Photos as the head sees them, and what it says; after ``divide_head``, divided."""
+    row, head = BACKBONES[recipe.backbone], model.get_layer(OUTPUT)
+    view = keras.Model(model.input, head.input)
+    what = f"scoring {name} photos"
+    embeddings: Floats = score(view, part.stack, mean=row.mean, std=row.std, what=what)
+    kernel, bias = head.get_weights()
+    return Embedded(embeddings, np.asarray(embeddings @ kernel + bias, np.float32), part.truth)
+
+
+def _divided(seen: Embedded, temperature: float) -> Embedded:
+    return Embedded(seen.embeddings, seen.logits / np.float32(temperature), seen.truth)
