@@ -4,10 +4,11 @@
 SHELL := /bin/bash
 python := .venv/bin/python
 
-.PHONY: help setup demo test test-slow test-interop lint format docs bench dist locks clean distclean
+.PHONY: help setup demo test test-slow test-interop test-jax lint format docs bench bench-training \
+	dist locks clean distclean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Make .venv with everything the workshop needs (2.7 GB, once), and nothing else
 	@.ci/bootstrap workshop
@@ -25,6 +26,10 @@ test-interop: setup ## Let MediaPipe open our models, in .venv-interop (540 MB, 
 	@.ci/bootstrap interop
 	@$(python) -m pytest tests/interop $(ARGS)
 
+test-jax: setup ## Train with Keras on JAX, in .venv-jax without TensorFlow (800 MB, once)
+	@.ci/bootstrap jax
+	@$(python) -m pytest tests/interop/test_jax.py $(ARGS)
+
 lint: setup ## Check style, formatting, types and the direction of imports
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
@@ -41,6 +46,9 @@ docs: setup ## Write the pages made from --help
 bench: setup ## Measure speed and memory on this machine
 	@$(python) bench/run.py $(ARGS)
 
+bench-training: setup ## Time training against plain Keras fit (needs photos; ten minutes)
+	@$(python) bench/training.py --whole $(ARGS)
+
 dist: setup ## Build the wheel and the device locks that name it, into dist/
 	@.ci/dist
 
@@ -52,4 +60,4 @@ clean: ## Remove what was built and every cache
 	@find train convert edge tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the environments as well
-	@rm -rf .venv .venv-interop
+	@rm -rf .venv .venv-interop .venv-jax

@@ -96,9 +96,10 @@ def _run(
     ]  # fmt: skip
     environment = {**os.environ, "XDG_CACHE_HOME": str(_cache), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        list(map(str, words)), check=True, stdout=subprocess.PIPE, text=True, env=environment,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        list(map(str, words)), check=False, capture_output=True, text=True, env=environment
+    )
+    if done.returncode:
+        sys.exit(done.stderr)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -173,15 +174,15 @@ def _watch_test(
         looking_s[0] += time.perf_counter() - began_s
 
     Descent._epoch = look  # type: ignore[method-assign]
-    add = fitting._Trainer._add
+    judge = fitting.Fitted.judge
 
-    def added(self: Any, name: str, scores: Any) -> bool:
-        won = bool(add(self, name, scores))
-        if self.fitted.stages[-1].test_accuracy >= target and not reached:
+    def judged(self: Any, *given: Any, **named: Any) -> bool:
+        won = bool(judge(self, *given, **named))
+        if self.stages[-1].test_accuracy >= target and not reached:
             reached.append(clock.figures()["seconds"] - looking_s[0])
         return won
 
-    fitting._Trainer._add = added
+    fitting.Fitted.judge = judged
 
 
 def peer_head(options: argparse.Namespace) -> dict[str, float]:

@@ -24,7 +24,7 @@ DEVICE_COMMANDS = {
     "events": "sightpost_edge.commands.events:events",
     "inspect": "sightpost_edge.commands.inspect:inspect",
 }
-ORDER = ("demo", "train", "convert", "inspect", "classify", "run", "events")
+ORDER = ("demo", "data", "train", "convert", "inspect", "classify", "run", "events")
 
 
 class Commands(typer.core.TyperGroup):

@@ -36,6 +36,7 @@ class Views:
 
 VIEWS = {
     "none": Views(),
+    "moves": Views(turn_deg=12, zoom=(0.85, 1.15), shift=0.1),
     "flips": Views(left_right=True, up_down=True),
     "gentle": Views(
         left_right=True, turn_deg=12, zoom=(0.8, 1.1), shift=0.08, contrast=0.2, brightness=0.1

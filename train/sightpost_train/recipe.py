@@ -7,7 +7,7 @@ from sightpost_edge.errors import ConfigError, nearest
 
 from .backbones import BACKBONES
 
-Augment = Literal["none", "flips", "gentle", "strong"]
+Augment = Literal["none", "moves", "flips", "gentle", "strong"]
 Optimizer = Literal["adam", "adamw", "sgd"]
 
 
@@ -22,9 +22,10 @@ class TrainRecipe:
     optimizer and the phase. Epochs are upper limits: training stops after ``patience`` epochs
     without gain on the validation photos.
 
-    ``augment`` names what random views a photo is shown in: "none"; "flips" (mirrored both ways:
-    parts on a belt); "gentle" (mirrored left-right, moved, turned, zoomed and lit a little: photos
-    of things that have an up); "strong" (the same, further, and colours: few photos).
+    ``augment`` names what random views a photo is shown in: "none"; "moves" (moved, turned and
+    zoomed a little, never mirrored: writing); "flips" (mirrored both ways: parts on a belt);
+    "gentle" (mirrored left-right, moved, turned, zoomed and lit a little: photos of things that
+    have an up); "strong" (the same, further, and colours: few photos).
     ``precision`` is what the suggested thresholds aim at, ``false_alarm`` the share of known
     things that may be called novel.
     """
@@ -37,10 +38,10 @@ class TrainRecipe:
     seed: int = 1
     validation_share: float = 0.15
     test_share: float = 0.15
-    epochs: int = 12
+    epochs: int = 8
     learning_rate: float = 0.0
     optimizer: Literal["auto", "adam", "adamw", "sgd"] = "auto"
-    fine_tune_share: float = 1.0
+    fine_tune_share: float = 0.6
     patience: int = 8
     batch: int = 32
     augment: Augment = "gentle"
@@ -109,6 +110,6 @@ class TrainRecipe:
 
 DEFAULT_RATES: dict[bool, dict[Optimizer, float]] = {
     True: {"sgd": 0.06, "adam": 2e-3, "adamw": 2e-3},
-    False: {"sgd": 0.01, "adam": 3e-4, "adamw": 3e-4},
+    False: {"sgd": 0.01, "adam": 5e-4, "adamw": 5e-4},
 }
 """Peak learning rates, from scratch (True) and for fine-tuning (False)."""

@@ -51,6 +51,8 @@ def _facts(bundle: "Bundle") -> dict[str, Any]:
             "normalisation": f"(level - {contract.mean}) / {contract.std}",
         },
         "threshold": contract.threshold,
+        "thresholds": dict(zip(contract.labels, contract.thresholds, strict=False)),
+        "novelty": dict(contract.novelty),
         "training": dict(contract.training),
         "conversion": dict(contract.conversion),
         "golden": [
@@ -76,6 +78,12 @@ def _print(facts: dict[str, Any], bundle: "Bundle") -> None:
     )
     print(f"  labels      {_shortened(facts['labels'])}")
     print(f"  threshold   {facts['threshold']}")
+    for label, score in facts["thresholds"].items():
+        print(f"  believe     {label}: from {score:.2f}")
+    if novelty := facts["novelty"]:
+        print(
+            f"  novelty     {novelty['method']}, AUROC {novelty['auroc']:.3f} ({novelty['against']})"
+        )
     for title in ("training", "conversion"):
         for key, value in facts[title].items():
             if not isinstance(value, (dict, list)):
