@@ -6,7 +6,8 @@ from pathlib import Path
 
 PAGE = Path(__file__).parent / "cli.md"
 COMMANDS = (
-    (), ("demo",), ("train",), ("convert",), ("inspect",), ("classify",), ("run",),
+    (), ("demo",), ("data",), ("data", "check"), ("data", "split"), ("data", "preview"),
+    ("train",), ("convert",), ("inspect",), ("classify",), ("run",),
     ("events",), ("events", "list"), ("events", "show"), ("events", "export"),
 )  # fmt: skip
 

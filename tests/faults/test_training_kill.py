@@ -79,7 +79,7 @@ def kill_when(process: "subprocess.Popen[str]", reached: Callable[[], bool]) -> 
 
 def at(step: str) -> Callable[[Path], Callable[[], bool]]:
     """The moment at which a step's file has appeared."""
-    return lambda run: lambda: (run / "unfinished" / step).exists()
+    return lambda run: (run / "unfinished" / step).exists
 
 
 def second_epoch(run: Path) -> Callable[[], bool]:

@@ -80,10 +80,9 @@ def _print(facts: dict[str, Any], bundle: "Bundle") -> None:
     print(f"  threshold   {facts['threshold']}")
     for label, score in facts["thresholds"].items():
         print(f"  believe     {label}: from {score:.2f}")
-    if novelty := facts["novelty"]:
-        print(
-            f"  novelty     {novelty['method']}, AUROC {novelty['auroc']:.3f} ({novelty['against']})"
-        )
+    if novel := facts["novelty"]:
+        auroc = f"AUROC {novel['auroc']:.3f}" if novel["auroc"] is not None else "AUROC unknown"
+        print(f"  novelty     {novel['method']}, {auroc} ({novel['against']})")
     for title in ("training", "conversion"):
         for key, value in facts[title].items():
             if not isinstance(value, (dict, list)):
