@@ -14,6 +14,8 @@ from sightpost_edge.errors import DiskFull
 from sightpost_edge.store import read_events
 from sightpost_edge.testing import colour
 
+from ..conftest import TrainedRun
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -59,3 +61,21 @@ def test_a_file_is_replaced_whole_or_not_at_all(small_disk: Path) -> None:
         write_file(target, b"x" * 4_000_000)
     assert target.read_bytes() == b"old"
     assert os.listdir(small_disk) == ["model.tflite"]
+
+
+@pytest.mark.workshop
+def test_training_goes_on_once_there_is_space(trained_run: TrainedRun, small_disk: Path) -> None:
+    """Full while an epoch is kept: named, with what was finished intact; --resume ends the run."""
+    from sightpost_train.recipe import TrainRecipe
+    from sightpost_train.training import run_training
+
+    recipe = TrainRecipe(width=0.35, input_px=32, weights="none", epochs=1, batch=8)
+    run = small_disk / "run"
+    with pytest.raises(DiskFull, match="no space left") as caught:
+        run_training(trained_run.photos, run, recipe)
+    assert caught.value.hint
+    assert [p.name for p in (run / "unfinished").iterdir()] == ["key.json"]
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    run_training(trained_run.photos, run, recipe, resume=True)
+    assert (run / "metrics.json").exists()
+    assert not (run / "unfinished").exists()

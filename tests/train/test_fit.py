@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 from sightpost_edge.errors import ConfigError, TrainingError
 from sightpost_train import descent
 from sightpost_train.cache import Stack
-from sightpost_train.dataset import Part
+from sightpost_train.dataset import Part, read_recipe_photos
 from sightpost_train.descent import Feed, optimizer, photo_weights
+from sightpost_train.fit import Parts, fit_recipe
+from sightpost_train.model import build_features
 from sightpost_train.photos import Photo
 from sightpost_train.recipe import TrainRecipe
 from sightpost_train.training import run_training
+from sightpost_train.work import Work
 
 from ..conftest import TrainedRun
 from ..workshop import colour_photos
@@ -166,6 +170,19 @@ def test_fine_tuning_never_makes_it_worse(photos: Path, weights: Path, tmp_path:
     stages = {stage["name"]: stage for stage in found["stages"]}
     assert stages["fine-tuned"]["val_loss"] > stages["frozen features"]["val_loss"]
     assert found["test"]["accuracy"] == stages["frozen features"]["test_accuracy"] >= 0.9
+
+
+def test_photos_deleted_while_training_are_not_missed(tmp_path: Path) -> None:
+    """They were decoded into the cache before the first epoch."""
+    photos = colour_photos(tmp_path / "p", per_class=12)
+    recipe = TrainRecipe(**SMALL, weights="none", epochs=2)
+    data = read_recipe_photos(photos, recipe)
+    shutil.rmtree(photos)
+    parts = Parts(*(data.part(split) for split in ("train", "validation", "test")))
+    fitted = fit_recipe(
+        recipe, build_features(recipe), parts, Work(tmp_path / "w", {}), multi_label=False
+    )
+    assert len(fitted.history) == 2
 
 
 def test_several_labels_a_photo(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from .backbones import BACKBONES
 from .calibration import calibrate, thresholds
 from .dataset import Dataset, Part
 from .descent import score
-from .fit import Fitted, Parts
+from .fit import Fitted, Parts, embedder
 from .head import probabilities
 from .model import OUTPUT
 from .novelty import Embedded, novelty
@@ -108,11 +108,11 @@ def _backend_version() -> str:
 
 def _embed(recipe: TrainRecipe, model: Any, part: Part, name: str) -> Embedded:
     """Photos as the head sees them, and what it says; after ``divide_head``, divided."""
-    row, head = BACKBONES[recipe.backbone], model.get_layer(OUTPUT)
-    view = keras.Model(model.input, head.input)
-    what = f"scoring {name} photos"
-    embeddings: Floats = score(view, part.stack, mean=row.mean, std=row.std, what=what)
-    kernel, bias = head.get_weights()
+    row, what = BACKBONES[recipe.backbone], f"scoring {name} photos"
+    embeddings: Floats = score(
+        embedder(model), part.stack, mean=row.mean, std=row.std, what=what
+    )  # fmt: skip
+    kernel, bias = model.get_layer(OUTPUT).get_weights()
     return Embedded(embeddings, np.asarray(embeddings @ kernel + bias, np.float32), part.truth)
 
 
