@@ -40,6 +40,7 @@ def run_conversion(run: Path, out: Path, *, name: str = "") -> tuple[Bundle, lis
     print_table(rows, photos=len(photos), trained=trained)
     chosen = choose(rows)
     print(f"chosen: {chosen.kind}")
+    _recommend(rows, run)
     model = next(c.model for c in candidates if c.kind == chosen.kind)
     sealed = replace(contract, kind=chosen.kind, golden_tolerance=TOLERANCES[chosen.kind])
     provenance = Provenance(
@@ -50,6 +51,17 @@ def run_conversion(run: Path, out: Path, *, name: str = "") -> tuple[Bundle, lis
     bundle = seal(model, sealed, _golden_photos(folder, chosen), provenance, out)
     write_file(run / "table.json", json.dumps([_row(r) for r in rows], indent=1).encode())
     return bundle, rows
+
+
+def _recommend(rows: Sequence[Judgement], run: Path) -> None:
+    """What helps where full int8, the fastest on most boards, is out of budget."""
+    int8 = next((row for row in rows if row.kind == "int8"), None)
+    if int8 is not None and not int8.within_budget:
+        print(
+            f"sightpost: int8 {int8.verdict}; sightpost train PHOTOS --quantization-aware {run} "
+            "--out ANOTHER fine-tunes for it",
+            file=sys.stderr,
+        )
 
 
 def _contract(folder: RunFolder) -> Contract:

@@ -87,8 +87,8 @@ def choose(rows: Sequence[Judgement]) -> Judgement:
         reasons = "; ".join(f"{row.kind}: {row.verdict}" for row in rows)
         raise ConversionRefused(
             f"no candidate keeps the accuracy ({reasons})",
-            hint="train longer or with another backbone; scores that are not finite point to a "
-            "broken model",
+            hint="sightpost train PHOTOS --quantization-aware RUN fine-tunes for int8; otherwise "
+            "another backbone; scores that are not finite point to a broken model",
         )
     fastest = min(row.median_ms for row in good)
     return min(

@@ -21,8 +21,9 @@ NEEDED = (
     "test", "kept", "photos", "labels", "multi_label", "normalisation", "dataset", "recipe",
     "versions", "thresholds", "calibration", "novelty",
 )  # fmt: skip
-LABEL_SEPARATOR = "|"
 """What convert takes from metrics.json."""
+LABEL_SEPARATOR = "|"
+"""Between the labels of one photo in split.csv."""
 
 
 def labels_of(row: dict[str, str]) -> list[str]:

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import namedtuple
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sightpost_edge.errors import DiskFull
+from sightpost_edge.errors import DiskFull, StoreError
 from sightpost_edge.pixels import Geometry, fit, read_photo
 from sightpost_edge.testing import colour
 from sightpost_train import cache
@@ -158,6 +159,39 @@ def test_a_full_disk_is_foreseen(
     with pytest.raises(DiskFull, match="12 decoded photos") as caught:
         read(photos, tmp_path / "c")
     assert "XDG_CACHE_HOME" in caught.value.hint
+
+
+def test_a_busy_index_is_not_thrown_away(photos: Path, tmp_path: Path) -> None:
+    """Locked is not damaged: an error with advice, and everything still there afterwards."""
+    read(photos, tmp_path / "c")
+    index = next((tmp_path / "c").rglob("index.db"))
+    with sqlite3.connect(index, timeout=0) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cache.sqlite3, "connect", impatient(sqlite3.connect))
+            with pytest.raises(StoreError, match="cannot be used"):
+                read(photos, tmp_path / "c")
+    assert read(photos, tmp_path / "c").decoded == 0
+
+
+def impatient(connect: Callable[..., sqlite3.Connection]) -> Callable[[Path], sqlite3.Connection]:
+    return lambda path: connect(path, timeout=0)
+
+
+def test_a_folder_that_cannot_be_made(photos: Path, tmp_path: Path) -> None:
+    """The hint names the variable that moves the cache."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError) as caught:
+        read(photos, tmp_path / "file" / "c")
+    assert "XDG_CACHE_HOME" in caught.value.hint
+
+
+def test_folder_names_of_any_bytes(photos: Path, tmp_path: Path) -> None:
+    """An old disk's Latin-1 is no reason to fail."""
+    odd = tmp_path / os.fsdecode(b"f\xfcr")
+    photos.rename(odd)
+    assert read(odd, tmp_path / "c").decoded == 12
+    assert read(odd, tmp_path / "c").decoded == 0
 
 
 def test_parts_of_a_stack(photos: Path, tmp_path: Path) -> None:

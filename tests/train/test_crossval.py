@@ -92,6 +92,8 @@ def test_one_fold_is_none(trained_run: TrainedRun, recipe: TrainRecipe, tmp_path
     """Refused, and so is a folder that holds a result."""
     with pytest.raises(ConfigError, match="at least 2"):
         cross_validate(trained_run.photos, tmp_path / "cv", recipe, count=1)
+    with pytest.raises(ConfigError, match="form groups for 120 folds only"):
+        cross_validate(trained_run.photos, tmp_path / "cv", recipe, count=121)
     (tmp_path / "folds.json").write_text("{}")
     with pytest.raises(ConfigError, match="already holds"):
         cross_validate(trained_run.photos, tmp_path, recipe, count=3)

@@ -15,11 +15,11 @@ from sightpost_train import descent
 from sightpost_train.cache import Stack
 from sightpost_train.dataset import Part, read_recipe_photos
 from sightpost_train.descent import Feed, optimizer, photo_weights
-from sightpost_train.fit import Parts, fit_recipe
+from sightpost_train.fit import Parts, between, fit_recipe
 from sightpost_train.model import build_features
 from sightpost_train.photos import Photo
 from sightpost_train.recipe import TrainRecipe
-from sightpost_train.training import run_training
+from sightpost_train.training import run_key, run_training
 from sightpost_train.work import Work
 
 from ..conftest import TrainedRun
@@ -159,6 +159,31 @@ def test_the_last_good_weights_survive_an_infinite_loss(
     assert np.isfinite(model.predict_on_batch(np.zeros((1, 32, 32, 3), np.float32))).all()
 
 
+def test_an_explosion_in_the_first_epoch_leaves_the_frozen_head(
+    photos: Path, weights: Path, tmp_path: Path
+) -> None:
+    """Fine-tuning that never got anywhere still began from a good classifier: that one is saved."""
+    import keras
+
+    recipe = TrainRecipe(
+        **SMALL, weights=str(weights), epochs=1, learning_rate=1e30, optimizer="sgd"
+    )
+    with pytest.raises(TrainingError, match="infinite"):
+        run_training(photos, tmp_path / "run", recipe)
+    model = keras.models.load_model(tmp_path / "run" / "last-good.keras", compile=False)
+    assert np.isfinite(model.predict_on_batch(np.zeros((1, 32, 32, 3), np.float32))).all()
+
+
+def test_resuming_with_another_split_is_refused(photos: Path, tmp_path: Path) -> None:
+    """The same photos in other splits would mix test photos into training."""
+    recipe = TrainRecipe(**SMALL, weights="none")
+    data = read_recipe_photos(photos, recipe)
+    Work.open(tmp_path, run_key(recipe, data), resume=False)
+    other = read_recipe_photos(photos, replace(recipe, seed=2))
+    with pytest.raises(ConfigError, match="photos was"):
+        Work.open(tmp_path, run_key(recipe, other), resume=True)
+
+
 def test_fine_tuning_never_makes_it_worse(photos: Path, weights: Path, tmp_path: Path) -> None:
     """A rate that ruins the network: the frozen features are kept, and so is their accuracy."""
     recipe = TrainRecipe(
@@ -183,6 +208,13 @@ def test_photos_deleted_while_training_are_not_missed(tmp_path: Path) -> None:
         recipe, build_features(recipe), parts, Work(tmp_path / "w", {}), multi_label=False
     )
     assert len(fitted.history) == 2
+
+
+def test_weights_between_two() -> None:
+    """Along the straight line from the frozen to the fine-tuned ones."""
+    before, after = [np.zeros(2, np.float32)], [np.array([1, 2], np.float32)]
+    assert between(before, after, 0.25)[0].tolist() == [0.25, 0.5]
+    assert between(before, after, 1.0)[0].dtype == np.float32
 
 
 def test_several_labels_a_photo(tmp_path: Path) -> None:

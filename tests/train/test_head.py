@@ -50,6 +50,18 @@ def test_labels_that_do_not_exclude_each_other() -> None:
     assert scores[:, 2].min() > 0.9
 
 
+def test_a_class_without_training_photos_is_never_named() -> None:
+    """A fold can leave a rare class out of training; the others keep their places."""
+    x, truth = features(3)
+    some = truth[:, 1] == 0
+    ones = np.ones(int(some.sum()), np.float32)
+    head = fit_head(x[some], truth[some], x, truth, multi_label=False, weights=ones)
+    scores = head.scores(x, multi_label=False)
+    assert scores.shape == (90, 3)
+    assert scores[:, 1].max() < 0.01
+    assert accuracy(scores[some], truth[some], multi_label=False) > 0.8
+
+
 def test_weights_count() -> None:
     """A photo of weight zero teaches nothing."""
     x, truth = features(2)

@@ -10,6 +10,8 @@ from sightpost_edge.errors import ConfigError
 from sightpost_train.recipe import TrainRecipe
 from sightpost_train.training import _toml
 
+from ..conftest import Cli
+
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
@@ -24,6 +26,7 @@ def recipe(tmp_path: Path, text: str) -> TrainRecipe:
     [
         ('backbone = "mobilnet_v2"', "unknown backbone", "mobilenet_v2"),
         ("epoch = 3", "unknown key 'epoch'", "epochs"),
+        ("seed = -1", "seed lies", ""),
         ('width = "wide"', "width must be float", ""),
         ("input_px = 8", "needs input_px >= 32", ""),
         ("test_share = 0.9", "at most 0.6|between 0 and 1", ""),
@@ -47,3 +50,14 @@ def test_what_a_run_keeps_can_be_used_again(tmp_path: Path) -> None:
 def test_the_recipes_that_ship_are_valid(path: Path) -> None:
     """Every file in configs/ loads."""
     assert load(TrainRecipe, path).backbone
+
+
+@pytest.mark.workshop
+@pytest.mark.parametrize(
+    "words", [("--recipe", "r.toml"), ("--weights", "none"), ("--folds", "5")], ids=str
+)
+def test_options_that_contradict_each_other(cli: Cli, words: tuple[str, str]) -> None:
+    """Named before anything is read, in place of one being dropped in silence."""
+    result = cli("train", "photos", "--out", "o", "--quantization-aware", "run", *words)
+    assert result.returncode == 2
+    assert "do not go together" in result.stderr

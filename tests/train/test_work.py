@@ -63,3 +63,13 @@ def test_rows_travel_as_bytes() -> None:
     """History rows lie beside the weights in one file."""
     rows = [{"phase": "é", "loss": 0.1 + 0.2}]
     assert rows_from_array(rows_as_array(rows)) == rows
+
+
+def test_time_adds_up_over_kills(tmp_path: Path) -> None:
+    """A resumed run knows what its killed predecessors cost."""
+    first = Work(tmp_path / "w", {})
+    first._began_s -= 100
+    first.save("a", {"x": np.zeros(1)})
+    second = Work(tmp_path / "w", {})
+    assert 100 <= second.spent.wall_s < 130
+    assert second.spent.cpu_s > first.spent.cpu_s / 2

@@ -1,6 +1,5 @@
 """The honest account of a trained classifier: scores to be believed, and what it cannot do."""
 
-import os
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,22 +18,23 @@ from .novelty import Embedded, novelty
 from .recipe import TrainRecipe
 from .results import Results, Scored
 from .suspects import suspects
+from .work import Work
 
 Floats = NDArray[np.float32]
 WATTS_PER_CORE = 10.0
-"""For the energy estimate: a busy desktop or server core with its share of the machine."""
+"""For the energy estimate: a busy desktop or server core with its share of the machine, no GPU."""
 
 
 def account(
-    recipe: TrainRecipe, data: Dataset, parts: Parts, fitted: Fitted, *, name: str, seconds: float,
-    unseen: Part | None = None, divide: bool = True,
+    recipe: TrainRecipe, data: Dataset, parts: Parts, fitted: Fitted, work: Work, *,
+    name: str, unseen: Part | None = None, divide: bool = True,
 ) -> Results:  # fmt: skip
     """Calibrate the classifier in place and gather everything that is known about it.
 
     The temperature is divided into the head's weights, so the device computes nothing for it.
     Without ``divide`` it stays 1: a quantized head's ranges fit the weights it was trained with.
     """
-    many, labels = data.multi_label, data.labels
+    many, labels, spent = data.multi_label, data.labels, work.spent
     seen = {name: _embed(recipe, fitted.model, part, name) for name, part in parts.items()}
     val, test = seen["validation"], seen["test"]
     calibration = calibrate(val.logits, val.truth, test.logits, test.truth, multi_label=many)
@@ -73,7 +73,7 @@ def account(
             multi_label=many, seed=recipe.seed,
         ),
         left_out=data.left_out, duplicates=data.duplicates, fingerprint=data.fingerprint,
-        seconds=seconds, energy_wh=energy_wh(), versions=versions(),
+        seconds=spent.wall_s, energy_wh=spent.cpu_s * WATTS_PER_CORE / 3600, versions=versions(),
     )  # fmt: skip
 
 
@@ -81,12 +81,6 @@ def divide_head(model: Any, temperature: float) -> None:
     """Divide the logits of a classifier by ``temperature``, in its weights."""
     layer = model.get_layer(OUTPUT)
     layer.set_weights([weight / np.float32(temperature) for weight in layer.get_weights()])
-
-
-def energy_wh() -> float:
-    """Watt-hours of this process so far, estimated from its processor time."""
-    times = os.times()
-    return (times.user + times.system) * WATTS_PER_CORE / 3600
 
 
 def versions() -> dict[str, str]:
@@ -109,9 +103,7 @@ def _backend_version() -> str:
 def _embed(recipe: TrainRecipe, model: Any, part: Part, name: str) -> Embedded:
     """Photos as the head sees them, and what it says; after ``divide_head``, divided."""
     row, what = BACKBONES[recipe.backbone], f"scoring {name} photos"
-    embeddings: Floats = score(
-        embedder(model), part.stack, mean=row.mean, std=row.std, what=what
-    )  # fmt: skip
+    embeddings = score(embedder(model), part.stack, mean=row.mean, std=row.std, what=what)
     kernel, bias = model.get_layer(OUTPUT).get_weights()
     return Embedded(embeddings, np.asarray(embeddings @ kernel + bias, np.float32), part.truth)
 

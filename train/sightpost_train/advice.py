@@ -123,7 +123,7 @@ def _worst(figures: Figures) -> str:
 
 
 def _fine_tuning(results: Results) -> str:
-    if "fine-tun" in results.kept:
+    if "fine-tun" in results.kept or results.kept == "quantization-aware":
         return "Fine-tuning helped on the validation photos and was kept"
     if any("fine-tun" in stage.name for stage in results.stages):
         kept = f"{results.kept} kept"

@@ -1,6 +1,7 @@
 """Photos decoded once: fitted pixels by content, memory-mapped, whole after any kill."""
 
 import fcntl
+import logging
 import os
 import shutil
 import sqlite3
@@ -11,19 +12,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from sightpost_edge import __version__
 from sightpost_edge.durable import make_folder
-from sightpost_edge.errors import DiskFull, writing_to
+from sightpost_edge.errors import DiskFull, StoreError, writing_to
 from sightpost_edge.pixels import Geometry, fit
 from sightpost_edge.records import Pixels
 
 from . import facts
-from .facts import THUMBNAIL_PX
+from .facts import THREADS, THUMBNAIL_PX
 from .photos import LeftOut, Photo
 
+log = logging.getLogger("sightpost")
+
+INDEX, PIXELS = "index.db", "pixels.u8"
 BLOCK = 256
 """Photos between two commits: a killed run decodes at most so many again."""
 SPARE_BYTES = 256 * 2**20
@@ -32,7 +38,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS photos (
     sha256 TEXT PRIMARY KEY, row INTEGER, hash TEXT, thumbnail BLOB, problem TEXT);
 CREATE TABLE IF NOT EXISTS files (
-    path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT);
+    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT);
 """
 
 
@@ -107,12 +113,31 @@ def read_cached(
         DiskFull, StoreError: the cache cannot be written; XDG_CACHE_HOME moves it.
     """
     rule = f"{geometry.width}x{geometry.height}-{geometry.crop_fraction}-{geometry.shrink}"
-    place = (folder or cache_folder() / "pixels") / rule
-    make_folder(place)
-    with _locked(place), closing(_database(place / "index.db")) as database:
-        store = _Store(place / "pixels.u8", geometry, database)
+    # Another OpenCV may decode otherwise, another sightpost may fit otherwise.
+    place = (folder or cache_folder() / "pixels") / f"{rule}-opencv{cv2.__version__}-{__version__}"
+    with _place_to_write(place), _locked(place), closing(_database(place)) as database:
+        store = _Store(place / PIXELS, geometry, database)
         reads, decoded = store.take(root, photos)
     return _collect(photos, reads, store.map(), decoded)
+
+
+@contextmanager
+def _place_to_write(place: Path) -> Iterator[None]:
+    """What goes wrong with the cache in our own words, and how to put it elsewhere."""
+    try:
+        make_folder(place)
+        yield
+    except StoreError as exc:
+        exc.hint += "; XDG_CACHE_HOME moves the cache of decoded photos"
+        raise
+    except sqlite3.Error as exc:
+        full = "full" in str(exc)
+        raise (DiskFull if full else StoreError)(
+            f"the cache of decoded photos in {place} cannot be used ({exc})",
+            hint="free some space, or set XDG_CACHE_HOME to another disk"
+            if full
+            else "delete that folder: everything in it can be made again",
+        ) from exc
 
 
 def _collect(photos: Sequence[Photo], reads: Sequence[_Read], file: Pixels, decoded: int) -> Cached:
@@ -145,6 +170,7 @@ class _Store:
         self._next = database.execute("SELECT COALESCE(MAX(row), -1) + 1 FROM photos").fetchone()[0]
         if self._next and (not path.exists() or path.stat().st_size < self._next * self._bytes):
             database.execute("DELETE FROM photos")  # the pixels are gone: read everything again
+            path.unlink(missing_ok=True)  # who has it mapped keeps what he sees
             self._next = 0
 
     def map(self) -> Pixels:
@@ -163,7 +189,7 @@ class _Store:
         bar = tqdm(
             total=len(missing), desc="reading photos", unit=" photos", leave=False, disable=None
         )
-        with ThreadPoolExecutor() as pool, bar:
+        with ThreadPoolExecutor(THREADS) as pool, bar:
             for start in range(0, len(missing), BLOCK):
                 block = missing[start : start + BLOCK]
                 reads = list(pool.map(lambda i: self._read(root / photos[i].path), block))
@@ -185,7 +211,7 @@ class _Store:
             found = self._database.execute(
                 "SELECT sha256, hash, thumbnail, problem, row FROM files JOIN photos USING (sha256)"
                 " WHERE path = ? AND size = ? AND mtime_ns = ?",
-                (str(path.absolute()), status.st_size, status.st_mtime_ns),
+                (os.fsencode(path.absolute()), status.st_size, status.st_mtime_ns),
             ).fetchone()
             known.append(found and self._row(str(path), status, found))
         return known
@@ -246,7 +272,7 @@ class _Store:
             )
             database.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                [(r.path, r.size, r.mtime_ns, r.sha256) for r in read_whole],
+                [(os.fsencode(r.path), r.size, r.mtime_ns, r.sha256) for r in read_whole],
             )
 
     def _refuse_full_disk(self, photos: int) -> None:
@@ -259,18 +285,25 @@ class _Store:
             )
 
 
-def _database(path: Path) -> sqlite3.Connection:
-    """The index; one that is damaged is made anew, since everything in it can be read again."""
+def _database(place: Path) -> sqlite3.Connection:
+    """The index; one that is damaged is made anew, with its pixels."""
     try:
-        return _opened(path)
+        return _opened(place / INDEX)
+    except sqlite3.OperationalError:
+        raise  # locked, full or unwritable: nothing is damaged
     except sqlite3.DatabaseError:
-        path.unlink()
-        return _opened(path)
+        (place / INDEX).unlink()
+        (place / PIXELS).unlink(missing_ok=True)
+        return _opened(place / INDEX)
 
 
 def _opened(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path)
-    database.executescript(SCHEMA)
+    try:
+        database.executescript(SCHEMA)
+    except sqlite3.Error:
+        database.close()
+        raise
     return database
 
 
@@ -278,5 +311,9 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _locked(place: Path) -> Iterator[None]:
     """One process at a time adds to the cache; the lock goes with the process."""
     with writing_to(place), (place / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another run is reading photos: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

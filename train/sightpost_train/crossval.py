@@ -23,10 +23,12 @@ from .head import accuracy, refit
 from .model import build_features, use_hardware
 from .recipe import TrainRecipe
 from .split import folds
-from .training import refuse_finished, say_what_was_read
+from .training import refuse_finished, run_key, say_what_was_read
 from .work import Work
 
 FINISHED = "folds.json"
+MOST_INNER = 20
+"""At least a twentieth of the rest chooses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,13 @@ def cross_validate(
     use_hardware()
     data = read_recipe_photos(source, recipe)
     say_what_was_read(data)
-    work = Work.open(out, _key(recipe, data, count), resume=resume)
+    work = Work.open(out, {**run_key(recipe, data), "folds": count}, resume=resume)
     index = np.array(folds(data.everything.photos, count=count, seed=recipe.seed))
+    if (filled := len(set(index.tolist()))) < count:
+        raise ConfigError(
+            f"--folds {count}: the photos form groups for {filled} folds only",
+            hint="take fewer folds, or smaller groups",
+        )
     pooled = [_fold(number, index, data, recipe, work) for number in range(count)]
     result = _pool(data, index, pooled, count)
     write_file(out / FINISHED, json.dumps(_plain(dataclasses.asdict(result)), indent=1).encode())
@@ -133,7 +140,10 @@ def _parts(
     """One fold to be tested, a share of the rest to choose with, the others to learn from."""
     rest = np.flatnonzero(index != number)
     photos = [data.everything.photos[i] for i in rest]
-    inner = np.array(folds(photos, count=round(1 / recipe.validation_share), seed=recipe.seed))
+    count = min(round(1 / recipe.validation_share), MOST_INNER)
+    inner = np.array(folds(photos, count=count, seed=recipe.seed))
+    if 0 not in inner:  # so few groups that none is left to choose with
+        inner[: max(1, len(inner) // count)] = 0
     at = data.everything.at
     return Parts(at(rest[inner != 0]), at(rest[inner == 0]), at(np.flatnonzero(index == number)))
 
@@ -177,12 +187,6 @@ def _paired(differences: NDArray[np.float64]) -> tuple[float, float]:
     """The 95 % interval of a mean of paired differences, by the normal approximation."""
     half = 1.96 * float(differences.std(ddof=1)) / math.sqrt(len(differences))
     return float(differences.mean()) - half, float(differences.mean()) + half
-
-
-def _key(recipe: TrainRecipe, data: Dataset, count: int) -> dict[str, Any]:
-    return {
-        "recipe": dataclasses.asdict(recipe), "photos": data.fingerprint, "folds": count,
-    }  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

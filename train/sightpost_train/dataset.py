@@ -65,6 +65,13 @@ class Dataset:
         lines = sorted(f"{p.path}\t{p.label}\t{p.sha256}" for p in self.everything.photos)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
+    @property
+    def key(self) -> str:
+        """SHA-256 over what a run's steps depend on: the fingerprint's facts, groups and splits."""
+        photos = self.everything.photos
+        lines = [f"{p.path}\t{p.label}\t{p.group}\t{p.split}\t{p.sha256}" for p in photos]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
 
 def read_dataset(
     source: Path, geometry: Geometry, *, seed: int, validation_share: float, test_share: float
@@ -140,5 +147,5 @@ def _refuse_empty_splits(labels: Sequence[str], photos: Sequence[Photo]) -> None
         raise DataError(
             f"no photo of {label} is left for the {name} split",
             hint="add photos of that class, lower validation_share and test_share, or give its "
-            "photos smaller groups",
+            "photos smaller groups; ready-made splits need train, validation and test",
         )

@@ -53,15 +53,18 @@ class Progress:
 
 
 class Descent:
-    """Trains ``training`` (pixels in), judges ``classifier`` (scaled floats in), keeps the best."""
+    """Trains ``training`` (pixels in), judges ``classifier`` (scaled floats in), keeps the best.
+
+    ``good_start``: the classifier is worth something before the first epoch already.
+    """
 
     def __init__(
         self, phase: str, recipe: TrainRecipe, training: Any, classifier: Any, *,
-        work: Work, multi_label: bool, mean: float, std: float,
+        work: Work, multi_label: bool, mean: float, std: float, good_start: bool,
     ) -> None:  # fmt: skip
         self.phase, self.recipe, self.work = phase, recipe, work
         self.training, self.classifier, self.multi_label = training, classifier, multi_label
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.good_start = mean, std, good_start
 
     def run(self, train: Part, validation: Part) -> list[Epoch]:
         """Train up to ``recipe.epochs``; the classifier then has the weights of the best one.
@@ -71,12 +74,19 @@ class Descent:
         """
         steps = math.ceil(len(train) / self.recipe.batch)
         self._compile(steps)
+        start = self.classifier.get_weights() if self.good_start else []
         progress = self._restore()
         weights = photo_weights(train.truth, self.recipe)
         for epoch in range(len(progress.rows), self.recipe.epochs):
             if epoch - progress.best_epoch >= self.recipe.patience:
                 break
-            self._epoch(epoch, train, validation, weights, progress)
+            try:
+                self._epoch(epoch, train, validation, weights, progress)
+            except NotFinite as exc:
+                if good := progress.best or start:
+                    self.classifier.set_weights(good)
+                    exc.last_good = self.classifier
+                raise
             self._save(progress)
         if progress.best:
             self.classifier.set_weights(progress.best)
@@ -88,15 +98,9 @@ class Descent:
         began_s = time.perf_counter()
         feed = Feed(train, weights, batch=self.recipe.batch, seed=self.recipe.seed, epoch=epoch)
         title = f"{self.phase}, epoch {epoch + 1} of {self.recipe.epochs}"
-        try:
-            logs = self.training.fit(
-                feed, epochs=1, verbose=0, shuffle=False, callbacks=[_Watch(title, len(feed))]
-            ).history
-        except NotFinite as exc:
-            if progress.best:
-                self.classifier.set_weights(progress.best)
-                exc.last_good = self.classifier
-            raise
+        logs = self.training.fit(
+            feed, epochs=1, verbose=0, shuffle=False, callbacks=[_Watch(title, len(feed))]
+        ).history
         scores = score(self.classifier, validation.stack, mean=self.mean, std=self.std)
         val_loss = loss(scores, validation.truth, multi_label=self.multi_label)
         val_accuracy = accuracy(scores, validation.truth, multi_label=self.multi_label)
@@ -158,22 +162,19 @@ class Descent:
         )
 
 
-def score(model: Any, stack: Stack, *, mean: float, std: float, what: str = "") -> Any:
-    """What ``model`` gives for every photo: (n, ...) float32, or a list of such.
+def score(model: Any, stack: Stack, *, mean: float, std: float, what: str = "") -> Floats:
+    """What ``model`` gives for every photo, (n, ...) float32 whatever it computes in.
 
     The last batch is filled up, so that one shape is compiled and no more.
     """
-    parts: list[Any] = []
+    parts: list[Floats] = []
     starts = range(0, len(stack), SCORING_BATCH)
-    bar = tqdm(starts, desc=what, unit=" batches", leave=False, disable=None if what else True)
-    for start in bar:
+    for start in tqdm(
+        starts, desc=what, unit=" batches", leave=False, disable=None if what else True
+    ):
         rows = np.arange(start, start + SCORING_BATCH) % len(stack)
-        seen = scaled(stack[rows], mean, std)
-        out = model.predict_on_batch(seen)
-        count = min(SCORING_BATCH, len(stack) - start)
-        parts.append([o[:count] for o in out] if isinstance(out, list) else out[:count])
-    if isinstance(parts[0], list):
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+        out = model.predict_on_batch(scaled(stack[rows], mean, std))
+        parts.append(np.asarray(out[: len(stack) - start], np.float32))
     return np.concatenate(parts)
 
 
@@ -203,11 +204,14 @@ def optimizer(recipe: TrainRecipe, steps: int) -> Any:
         initial_learning_rate=peak / 20, decay_steps=max(1, steps - warm),
         warmup_target=peak, warmup_steps=warm, alpha=0.01,
     )  # fmt: skip
-    if recipe.scheme == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, global_clipnorm=3.0)
     if recipe.scheme == "adam":
         return keras.optimizers.Adam(rate)
-    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    decay = recipe.weight_decay
+    if recipe.scheme == "adamw":
+        return keras.optimizers.AdamW(rate, weight_decay=decay)
+    return keras.optimizers.SGD(
+        rate, momentum=0.9, nesterov=True, global_clipnorm=3.0, weight_decay=decay
+    )
 
 
 class NotFinite(TrainingError):

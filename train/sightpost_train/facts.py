@@ -25,7 +25,7 @@ from .headers import DECODED, Header, Remark, read_header
 THUMBNAIL_PX = 32
 MAX_FILE_BYTES = 256 * 2**20
 """Larger files are not read: an uncompressed picture of 85 megapixels still fits."""
-_THREADS = min(8, os.cpu_count() or 1)
+THREADS = min(8, os.cpu_count() or 1)
 _LOOK_PX = 256
 """Looks are measured on a short side of at most this, so that they compare between cameras."""
 _LOST_ROWS = 8
@@ -106,7 +106,7 @@ def in_parallel(
     work: Callable[[Item], Result], items: Sequence[Item], *, what: str
 ) -> Iterator[Result]:
     """``work`` of each item in order, on several threads, with a progress bar titled ``what``."""
-    pool = ThreadPoolExecutor(_THREADS)
+    pool = ThreadPoolExecutor(THREADS)
     try:
         results = pool.map(work, items)
         yield from tqdm(

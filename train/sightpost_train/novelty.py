@@ -69,7 +69,7 @@ def novelty(
     0.08, while truly unseen photos were told no better.
     """
     if unseen is not None and len(unseen.embeddings):
-        against = "photos of unseen things"
+        against = "photos of unseen things, which also chose the method"
         aurocs = _unseen_aurocs(train, validation, unseen, multi_label=multi_label, seed=seed)
     else:
         against = "each class left out in turn"

@@ -93,6 +93,8 @@ class TrainRecipe:
             raise ConfigError("batch, patience and input_px are at least 1, epochs not negative")
         if self.from_scratch and not self.epochs:
             raise ConfigError("from scratch needs at least one epoch", hint="set epochs = 20")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError("seed lies between 0 and 4294967295")
         for name in ("learning_rate", "weight_decay", "l1", "l2"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must not be negative")

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from sightpost_edge.config import load
 from sightpost_edge.durable import make_folder
-from sightpost_edge.errors import DataError, writing_to
+from sightpost_edge.errors import DataError
 from sightpost_edge.kerasfile import refuse_hostile
 
 from .backbones import BACKBONES
@@ -23,9 +22,9 @@ from .model import for_training, use_hardware
 from .quantaware import calibrate, finish
 from .quantaware import prepare as quantize
 from .recipe import TrainRecipe
-from .training import FINISHED, refuse_finished, say_what_was_read
+from .training import FINISHED, refuse_finished, run_key, saving_last_good, say_what_was_read
 from .training import finish as finish_run
-from .work import Work
+from .work import Work, file_digest
 
 PHASE, BEFORE = "quantization-aware", "int8, not tuned"
 EPOCHS, LEARNING_RATE = 6, 5e-5
@@ -48,19 +47,17 @@ def run_quantization_aware(photos: Path, out: Path, run: Path, *, resume: bool =
     refuse_finished(out, FINISHED)
     recipe = _recipe(run)
     use_hardware()
-    began_s = time.perf_counter()
     data = _same_split(read_recipe_photos(photos, recipe), run)
     say_what_was_read(data)
+    make_folder(out)
+    key = {**run_key(recipe, data), "float model": file_digest(run / "model.keras")}
+    work = Work.open(out, key, resume=resume)
     refuse_hostile(run / "model.keras")
     network = _quantized(keras.models.load_model(run / "model.keras", compile=False), data, recipe)
-    make_folder(out)
-    work = Work.open(
-        out, {"quantization-aware": str(run.resolve()), "photos": data.fingerprint}, resume=resume
-    )
     parts = Parts(*(data.part(split) for split in ("train", "validation", "test")))
-    with writing_to(out):
+    with saving_last_good(out):
         fitted = _fit(recipe, network, parts, work, multi_label=data.multi_label)
-    finish_run(out, recipe, data, parts, fitted, unseen=None, began_s=began_s, divide=False)
+    finish_run(out, recipe, data, parts, fitted, work, unseen=None, divide=False)
     work.clear()
 
 
@@ -73,7 +70,8 @@ def _recipe(run: Path) -> TrainRecipe:
 
 def _same_split(data: Dataset, run: Path) -> Dataset:
     """The float run's split: its test photos stay unseen."""
-    fingerprint = json.loads((run / FINISHED).read_text(encoding="utf-8"))["dataset"]["fingerprint"]
+    metrics = json.loads((run / FINISHED).read_text(encoding="utf-8"))
+    fingerprint = metrics.get("dataset", {}).get("fingerprint")
     if fingerprint != data.fingerprint:
         raise DataError(
             f"the photos are not those that {run} was trained on",
@@ -104,7 +102,7 @@ def _fit(
     before = network.get_weights()
     descent = Descent(
         PHASE, recipe, for_training(recipe, network), network,
-        work=work, multi_label=multi_label, mean=row.mean, std=row.std,
+        work=work, multi_label=multi_label, mean=row.mean, std=row.std, good_start=True,
     )  # fmt: skip
     fitted.history += descent.run(parts.train, parts.validation)
     if not _judge(fitted, PHASE, network, parts, recipe, many=multi_label):

@@ -43,7 +43,10 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A classifier that was a candidate for being kept, and its figures."""
+    """A classifier that was a candidate for being kept, and its figures.
+
+    ``val_loss`` is the cross-entropy at the best temperature (see ``calibrated_loss``).
+    """
 
     name: str
     val_accuracy: float

@@ -5,8 +5,8 @@ import dataclasses
 import io
 import json
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from sightpost_edge.durable import make_folder, write_file, writing
 from sightpost_edge.errors import ConfigError, writing_to
 
-from .account import account
+from .account import account, versions
 from .backbones import BACKBONES
 from .card import model_card
 from .dataset import Dataset, Part, read_recipe_photos, read_unseen
@@ -27,7 +27,7 @@ from .model import build_features, settle, use_hardware
 from .page import write_page
 from .recipe import TrainRecipe
 from .results import Epoch, Results
-from .work import Work
+from .work import Work, file_digest
 
 FINISHED = "metrics.json"
 """Written last: a run folder without it was interrupted."""
@@ -52,35 +52,43 @@ def run_training(
         DataError, TrainingError, StoreError: see ``sightpost_edge.errors``.
     """
     refuse_finished(out, FINISHED)
+    if unseen and not unseen.is_dir():
+        raise ConfigError(f"--unseen {unseen} is no folder")
     make_folder(out)
-    began_s = time.perf_counter()
     use_hardware()
     backbone = build_features(recipe)
     data = read_recipe_photos(source, recipe)
     strangers = read_unseen(unseen, recipe) if unseen else None
     say_what_was_read(data)
-    key = {"recipe": dataclasses.asdict(recipe), "photos": data.fingerprint}
-    work = Work.open(out, key, resume=resume)
+    work = Work.open(out, run_key(recipe, data), resume=resume)
     parts = Parts(*(data.part(split) for split in ("train", "validation", "test")))
-    with writing_to(out):
-        fitted = _fit(recipe, backbone, data, parts, work, out)
+    with saving_last_good(out):
+        fitted = fit_recipe(recipe, backbone, parts, work, multi_label=data.multi_label)
     fitted.model = settle(recipe, fitted.model, len(data.labels), multi_label=data.multi_label)
-    finish(out, recipe, data, parts, fitted, unseen=strangers, began_s=began_s)
+    finish(out, recipe, data, parts, fitted, work, unseen=strangers)
     work.clear()
 
 
 def finish(
-    out: Path, recipe: TrainRecipe, data: Dataset, parts: Parts, fitted: Fitted, *,
-    unseen: Part | None, began_s: float, divide: bool = True,
+    out: Path, recipe: TrainRecipe, data: Dataset, parts: Parts, fitted: Fitted, work: Work, *,
+    unseen: Part | None, divide: bool = True,
 ) -> None:  # fmt: skip
     """Calibrate (see ``account``), write the run folder and say the result."""
     results = account(
-        recipe, data, parts, fitted, name=data.root.resolve().name, unseen=unseen, divide=divide,
-        seconds=time.perf_counter() - began_s,
+        recipe, data, parts, fitted, work, name=data.root.resolve().name, unseen=unseen,
+        divide=divide,
     )  # fmt: skip
     numbers = figures(results)
     _write(out, data, results, numbers, fitted.model)
     _say_result(out, results, numbers)
+
+
+def run_key(recipe: TrainRecipe, data: Dataset) -> dict[str, Any]:
+    """What the steps of a run depend on; a resumed run must have the same."""
+    words, weights = dataclasses.asdict(recipe), Path(recipe.weights)
+    if weights.is_file():
+        words["weights"] = file_digest(weights)
+    return {"recipe": words, "photos": data.key, "versions": versions()}
 
 
 def refuse_finished(out: Path, marker: str) -> None:
@@ -92,11 +100,12 @@ def refuse_finished(out: Path, marker: str) -> None:
         )
 
 
-def _fit(
-    recipe: TrainRecipe, backbone: Any, data: Dataset, parts: Parts, work: Work, out: Path
-) -> Fitted:
+@contextmanager
+def saving_last_good(out: Path) -> Iterator[None]:
+    """On an infinite loss the best model so far is saved, and the message says where."""
     try:
-        return fit_recipe(recipe, backbone, parts, work, multi_label=data.multi_label)
+        with writing_to(out):
+            yield
     except NotFinite as exc:
         if exc.last_good is not None:
             exc.last_good.save(out / LAST_GOOD)

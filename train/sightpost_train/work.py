@@ -1,10 +1,14 @@
 """What a run has finished so far, kept as files: a killed run goes on where it stopped."""
 
+import hashlib
 import io
 import json
+import os
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,21 @@ from sightpost_edge.errors import ConfigError
 Arrays = dict[str, NDArray[Any]]
 KEY = "key.json"
 FOLDER = "unfinished"
+SPENT = "spent"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds on the clock and of processor time."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, for a key."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Work:
@@ -29,6 +48,7 @@ class Work:
     def __init__(self, folder: Path, key: dict[str, Any]) -> None:
         self.folder = folder
         self._key = json.dumps(key, sort_keys=True, indent=1)
+        self._began_s = time.perf_counter()
         make_folder(folder)
         if not (folder / KEY).exists():
             write_file(folder / KEY, self._key.encode())
@@ -38,6 +58,8 @@ class Work:
                 f" ({_differences((folder / KEY).read_text(encoding='utf-8'), key)})",
                 hint="repeat the command as it was, or choose another --out",
             )
+        kept = self.load(SPENT)
+        self._before = (float(kept["wall_s"]), float(kept["cpu_s"])) if kept else (0.0, 0.0)
 
     @classmethod
     def open(cls, run: Path, key: dict[str, Any], *, resume: bool) -> "Work":
@@ -53,6 +75,14 @@ class Work:
                 hint="--resume goes on where it stopped; to start afresh delete the folder",
             )
         return cls(folder, key)
+
+    @property
+    def spent(self) -> Spent:
+        """Time that went into this run so far, killed processes included."""
+        used = os.times()
+        wall_s, cpu_s = self._before
+        now = time.perf_counter() - self._began_s
+        return Spent(wall_s + now, cpu_s + used.user + used.system)
 
     def once(self, name: str, make: Callable[[], Arrays]) -> Arrays:
         """The arrays of step ``name``: those that were kept, or what ``make`` gives, kept."""
@@ -77,6 +107,11 @@ class Work:
         """Replace the arrays of a step, durably."""
         with writing(self._path(name)) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
+        if name != SPENT:
+            spent = self.spent
+            self.save(
+                SPENT, {"wall_s": np.array(spent.wall_s), "cpu_s": np.array(spent.cpu_s)}
+            )  # fmt: skip
 
     def part(self, name: str) -> "Work":
         """Steps of their own, for one fold."""
