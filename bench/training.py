@@ -71,11 +71,16 @@ def _whole(options: argparse.Namespace) -> None:
     print("whole recipe, head and fine-tuning, to the peer's final accuracy")
     _row(f"keras fit, {EPOCHS} + {EPOCHS} epochs", peer["seconds"], peer["accuracy"])
     _row("sightpost, at its end", ours["seconds"], ours["accuracy"])
+    _figure("ratio, end to end", peer["seconds"] / ours["seconds"])
     if reached := ours["reached_s"]:
-        print(f"  {'sightpost, as good':<24} {reached:6.1f} s")
-        print(f"  {'ratio':<24} {peer['seconds'] / reached:6.1f}", flush=True)
+        _figure("sightpost, as good", reached, " s")
+        _figure("ratio to the same figure", peer["seconds"] / reached)
     else:
         print("  sightpost never reached the peer's accuracy", flush=True)
+
+
+def _figure(name: str, value: float, unit: str = "") -> None:
+    print(f"  {name:<24} {value:6.1f}{unit}", flush=True)
 
 
 def _row(name: str, seconds: float, accuracy: float) -> None:

@@ -53,23 +53,22 @@ def account(
         for name, part in parts.items()
     }  # fmt: skip
     strangers = unseen and _embed(recipe, fitted.model, unseen, "unseen")
+    learnt = (fitted.features or {"train": seen["train"].embeddings})["train"]
     return Results(
         name=name, labels=labels, multi_label=many, recipe=asdict(recipe),
         train=scored["train"], validation=scored["validation"], test=scored["test"],
         history=tuple(fitted.history), stages=tuple(fitted.stages), kept=fitted.kept,
-        calibration=calibration,
+        calibration=calibration, precision_wanted=recipe.precision,
         thresholds=thresholds(
             labels, scored["validation"].scores, val.truth, scored["test"].scores, test.truth,
             precision=recipe.precision,
         ),
-        precision_wanted=recipe.precision,
         novelty=novelty(
-            seen["train"], seen["validation"], seen["test"], multi_label=many,
+            seen["train"], val, test, multi_label=many,
             seed=recipe.seed, false_alarm=recipe.false_alarm, unseen=strangers or None,
         ),
         suspects=suspects(
-            (fitted.features or {"train": seen["train"].embeddings})["train"],
-            parts.train.truth, parts.train.photos, labels,
+            learnt, parts.train.truth, parts.train.photos, labels,
             multi_label=many, seed=recipe.seed,
         ),
         left_out=data.left_out, duplicates=data.duplicates, fingerprint=data.fingerprint,

@@ -25,10 +25,10 @@ from .markup import (
     choices,
     heading,
     number,
-    plain,
     scroll,
     table,
 )
+from .origin import origin, training
 from .results import Results
 
 SHOWN_PHOTOS = 24
@@ -63,8 +63,8 @@ def page(results: Results, model: Any | None) -> str:
         ("curves", "Finding against false alarms", _curves(judged)),
         ("trust", "How far to trust a score", _trust(results)),
         ("unknown", "Things it never learnt", _novelty(results)),
-        ("training", "How it was trained", _training(results)),
-        ("origin", "Where it comes from", _origin(results)),
+        ("training", "How it was trained", training(results)),
+        ("origin", "Where it comes from", origin(results)),
     ]
     return Template(_file("page.html")).substitute(
         title=escape(results.name), style=style, script=script, digest=digest,
@@ -305,61 +305,3 @@ def _novelty(results: Results) -> str:
         f"Measured against: {escape(row.against)}.</p>"
     )
     return text + table(["method", "AUROC"], rows, caption="1 is always told apart, 0.5 guessing")
-
-
-def _training(results: Results) -> str:
-    legend = '<span class="key before">training</span> <span class="key after">validation</span>'
-    plots = "".join(
-        captioned(charts.history_plot(results.history, name), f"{name.capitalize()}: {legend}")
-        for name in ("loss", "accuracy")
-        if results.history
-    )
-    rows = [
-        [
-            heading(s.name, " ✓" if s.name == results.kept else ""),
-            cell(s.val_loss), cell(s.val_accuracy, percent(s.val_accuracy)),
-            cell(s.test_accuracy, percent(s.test_accuracy)),
-        ]
-        for s in results.stages
-    ]  # fmt: skip
-    head = ["candidate", "validation loss", "validation accuracy", "test accuracy"]
-    caption = "✓ kept: the smallest loss on validation photos"
-    return f'<div class="plots">{plots}</div>' + table(head, rows, caption=caption)
-
-
-def _origin(results: Results) -> str:
-    counts = [f"{len(getattr(results, s).photos)} {s}" for s in ("train", "validation", "test")]
-    facts = {
-        "Photos": f"{', '.join(counts)}; {results.duplicates} exact duplicates, kept in one split",
-        "Fingerprint": results.fingerprint,
-        "Took": f"{_duration(results.seconds)}; {_energy(results)}",
-        "Versions": ", ".join(f"{name} {version}" for name, version in results.versions.items()),
-    }
-    listed = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
-    recipe = "".join(
-        f'<tr><th scope="row">{escape(str(key))}</th><td>{escape(plain(value))}</td></tr>'
-        for key, value in results.recipe.items()
-    )
-    left = "".join(f"<li>{escape(f'{x.path}: {x.reason}')}</li>" for x in results.left_out)
-    return (
-        f'<dl class="facts">{listed}</dl>'
-        f'<details><summary>Recipe</summary><table class="recipe"><tbody>{recipe}</tbody></table>'
-        f"</details><details><summary>Files left out: {len(results.left_out)}</summary>"
-        f"<ul>{left or '<li>None.</li>'}</ul></details>"
-    )
-
-
-def _energy(results: Results) -> str:
-    if not np.isfinite(results.energy_wh) or results.seconds <= 0:
-        return "energy not known"
-    watts = results.energy_wh * 3600 / results.seconds
-    return (
-        f"about {results.energy_wh:.2g} Wh, estimated from processor time, not measured at the "
-        f"plug ({watts:.0f} W on average)"
-    )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
