@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from sightpost_convert import judge as judge_module
 from sightpost_convert.candidates import KINDS, Candidate, representative
-from sightpost_convert.conversion import run_conversion
+from sightpost_convert.conversion import _recommend, run_conversion
 from sightpost_convert.judge import Judgement, choose, judge
 from sightpost_convert.run_folder import RunFolder
 from sightpost_edge.bundle import Bundle
@@ -71,6 +72,10 @@ def test_the_contract_knows_its_origin(
     assert contract.training["dataset_fingerprint"] == metrics["dataset"]["fingerprint"]
     assert contract.training["test_accuracy"] == metrics["test"]["accuracy"]
     assert len(contract.conversion["table"]) == len(rows)
+    assert contract.thresholds == tuple(row["score"] for row in metrics["thresholds"])
+    assert contract.temperature == metrics["calibration"]["temperature"]
+    assert contract.novelty["method"] == metrics["novelty"]["method"]
+    assert not contract.multi_label
     assert contract.name == "colours"
     assert len(contract.golden) == 3
     assert all(result.pixels_equal and result.scores_off < 1e-5 for result in bundle.golden)
@@ -142,6 +147,28 @@ def test_a_collapsed_candidate_is_out() -> None:
     assert rows[1].drop == pytest.approx(2 / 3)
     assert "loses" in rows[1].verdict
     assert choose(rows).kind == "float32"
+
+
+def test_labels_that_do_not_exclude_each_other() -> None:
+    """A photo counts as right when exactly its labels score 0.5 or more."""
+    pixels, truth = held_out()
+    contract = replace(tiny_contract(), multi_label=True)
+    (row,) = judge([Candidate("float32", tiny_model())], pixels, truth, contract, trained=1.0)
+    assert row.accuracy == 1.0
+    both = truth | np.roll(truth, 1, axis=1)
+    (row,) = judge([Candidate("float32", tiny_model())], pixels, both, contract, trained=0.0)
+    assert row.accuracy == 0.0
+
+
+def test_int8_out_of_budget_has_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    """The converter names the training that helps, and the run it starts from."""
+    collapsed = tiny_model().replace(np.float32(6.0).tobytes(), np.float32(0.0).tobytes())
+    candidates = [Candidate("float32", tiny_model()), Candidate("int8", collapsed)]
+    rows = judge(candidates, *held_out(), tiny_contract(), trained=1.0)
+    _recommend(rows, Path("runs/x"))
+    assert "--quantization-aware runs/x" in capsys.readouterr().err
+    _recommend(rows[:1], Path("runs/x"))
+    assert not capsys.readouterr().err
 
 
 def test_scores_that_are_not_numbers_are_refused() -> None:

@@ -11,12 +11,12 @@ from .backbones import BACKBONES
 from .calibration import calibrate, thresholds
 from .dataset import Dataset, Part
 from .descent import score
-from .fit import Fitted, Parts, embedder
+from .fit import FROZEN, Fitted, Parts, embedder
 from .head import probabilities
 from .model import OUTPUT
 from .novelty import Embedded, novelty
 from .recipe import TrainRecipe
-from .results import Results, Scored
+from .results import Novelty, Results, Scored
 from .suspects import suspects
 from .work import Work
 
@@ -63,10 +63,10 @@ def account(
             labels, scored["validation"].scores, val.truth, scored["test"].scores, test.truth,
             precision=recipe.precision,
         ),
-        novelty=novelty(
+        novelty=_flattered(fitted, novelty(
             seen["train"], val, test, multi_label=many,
             seed=recipe.seed, false_alarm=recipe.false_alarm, unseen=strangers or None,
-        ),
+        )),
         suspects=suspects(
             learnt, parts.train.truth, parts.train.photos, labels,
             multi_label=many, seed=recipe.seed,
@@ -74,6 +74,14 @@ def account(
         left_out=data.left_out, duplicates=data.duplicates, fingerprint=data.fingerprint,
         seconds=spent.wall_s, energy_wh=spent.cpu_s * WATTS_PER_CORE / 3600, versions=versions(),
     )  # fmt: skip
+
+
+def _flattered(fitted: Fitted, found: Novelty) -> Novelty:
+    """Leaving a class out is not the whole truth where the network has learnt from its photos."""
+    if fitted.kept == FROZEN or "left out" not in found.against:
+        return found
+    warning = "flattering: the network itself has learnt that class; --unseen measures better"
+    return replace(found, against=f"{found.against} ({warning})")
 
 
 def divide_head(model: Any, temperature: float) -> None:
