@@ -28,9 +28,9 @@ def requantized(trained_run: TrainedRun, tmp_path_factory: pytest.TempPathFactor
 
 def test_it_is_a_run_like_any_other(requantized: Path, trained_run: TrainedRun) -> None:
     """The same files, the same split, both stages judged."""
-    assert {p.name for p in requantized.iterdir()} - {"novelty.npz"} == {
-        p.name for p in trained_run.path.iterdir()
-    } - {"novelty.npz"}
+    mine, theirs = ({p.name for p in run.iterdir()} for run in (requantized, trained_run.path))
+    # Another test may have converted that run; novelty may need no arrays.
+    assert mine ^ theirs <= {"novelty.npz", "table.json"}
     metrics = json.loads((requantized / "metrics.json").read_text())
     assert [s["name"] for s in metrics["stages"]] == ["int8, not tuned", "quantization-aware"]
     assert metrics["test"]["accuracy"] >= 0.8
