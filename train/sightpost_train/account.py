@@ -35,7 +35,11 @@ def account(
     Without ``divide`` it stays 1: a quantized head's ranges fit the weights it was trained with.
     """
     many, labels, spent = data.multi_label, data.labels, work.spent
-    seen = {name: _embed(recipe, fitted.model, part, name) for name, part in parts.items()}
+    known = fitted.features if fitted.kept == FROZEN and fitted.features else {}
+    seen = {
+        name: _embed(recipe, fitted.model, part, name, known.get(name))
+        for name, part in parts.items()
+    }
     val, test = seen["validation"], seen["test"]
     calibration = calibrate(val.logits, val.truth, test.logits, test.truth, multi_label=many)
     if not divide:
@@ -107,10 +111,13 @@ def _backend_version() -> str:
     return str(importlib.import_module(keras.backend.backend()).__version__)
 
 
-def _embed(recipe: TrainRecipe, model: Any, part: Part, name: str) -> Embedded:
-    """Photos as the head sees them, and what it says; after ``divide_head``, divided."""
-    row, what = BACKBONES[recipe.backbone], f"scoring {name} photos"
-    embeddings = score(embedder(model), part.stack, mean=row.mean, std=row.std, what=what)
+def _embed(
+    recipe: TrainRecipe, model: Any, part: Part, name: str, known: Floats | None = None
+) -> Embedded:
+    """Photos as the head sees them (where not ``known``), and what it says of them."""
+    row, what, embeddings = BACKBONES[recipe.backbone], f"scoring {name} photos", known
+    if embeddings is None:
+        embeddings = score(embedder(model), part.stack, mean=row.mean, std=row.std, what=what)
     kernel, bias = model.get_layer(OUTPUT).get_weights()
     return Embedded(embeddings, np.asarray(embeddings @ kernel + bias, np.float32), part.truth)
 

@@ -1,6 +1,5 @@
 """Cross-validation: every photo is tested once, by a classifier that never saw its group."""
 
-import dataclasses
 import json
 import math
 import sys
@@ -17,7 +16,7 @@ from sightpost_edge.errors import ConfigError
 from .backbones import BACKBONES
 from .dataset import Dataset, read_recipe_photos
 from .descent import score
-from .figures import wilson
+from .figures import plain, wilson
 from .fit import Fitted, Parts, fit_recipe
 from .head import accuracy, refit
 from .model import build_features, use_hardware
@@ -77,7 +76,7 @@ def cross_validate(
         )
     pooled = [_fold(number, index, data, recipe, work) for number in range(count)]
     result = _pool(data, index, pooled, count)
-    write_file(out / FINISHED, json.dumps(_plain(dataclasses.asdict(result)), indent=1).encode())
+    write_file(out / FINISHED, json.dumps(plain(result), indent=1).encode())
     work.clear()
     return result
 
@@ -187,12 +186,3 @@ def _paired(differences: NDArray[np.float64]) -> tuple[float, float]:
     """The 95 % interval of a mean of paired differences, by the normal approximation."""
     half = 1.96 * float(differences.std(ddof=1)) / math.sqrt(len(differences))
     return float(differences.mean()) - half, float(differences.mean()) + half
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

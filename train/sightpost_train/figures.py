@@ -130,7 +130,7 @@ def as_json(results: Results, figures: Figures) -> dict[str, Any]:
 
     # Its parameters are arrays for the device; the run folder keeps them.
     novelty = dataclasses.replace(results.novelty, parameters={})
-    plain: dict[str, Any] = _plain({
+    content: dict[str, Any] = plain({
         "name": results.name,
         "headline": headline(results, figures),
         "advice": advice(results, figures),
@@ -155,7 +155,7 @@ def as_json(results: Results, figures: Figures) -> dict[str, Any]:
         "energy_wh": results.energy_wh,
         "versions": results.versions,
     })  # fmt: skip
-    return plain
+    return content
 
 
 def wilson(hits: int, trials: int) -> tuple[float, float]:
@@ -267,17 +267,17 @@ def _what(results: Results, truth: Marks, index: int, *, there: bool) -> str:
     return f"{label} seen where there is none" if there else f"{label} overlooked"
 
 
-def _plain(value: Any) -> Any:
-    """Dictionaries, lists, words and finite numbers only."""
+def plain(value: Any) -> Any:
+    """What JSON can hold: dictionaries, lists, words, finite numbers; None for NaN and infinity."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
-        return {field.name: _plain(getattr(value, field.name)) for field in fields}
+        return {field.name: plain(getattr(value, field.name)) for field in fields}
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, str | int | float | bool | None) else str(value)
