@@ -19,8 +19,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sightpost_edge.bundle import Bundle, model_part
+from sightpost_edge.bundle import Bundle
 from sightpost_edge.classifier import BundleClassifier, classify
+from sightpost_edge.container import model_part
 from sightpost_edge.conveyor import write_video
 from sightpost_edge.interpreter import interpreter_class
 from sightpost_edge.sources import open_source

@@ -20,7 +20,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from sightpost_edge.bundle import LABELS_FILE, model_part
+from sightpost_edge.container import LABELS_FILE, model_part
 from sightpost_edge.errors import ModelError
 
 ENTRY = "TFLITE_METADATA"

@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 
 from sightpost_edge import __version__
-from sightpost_edge.bundle import CONTRACT_FILE, LABELS_FILE, Bundle, seal_golden, with_files
+from sightpost_edge.bundle import Bundle
+from sightpost_edge.container import CONTRACT_FILE, LABELS_FILE, with_files
 from sightpost_edge.contract import Contract
 from sightpost_edge.durable import make_folder, write_file
+from sightpost_edge.golden import seal_golden
 from sightpost_edge.interpreter import Network
 from sightpost_edge.records import Pixels
 

@@ -5,36 +5,16 @@ read by MediaPipe and Android), ``contract.json``, ``golden/*.jpg``. ``unzip -l`
 """
 
 import hashlib
-import io
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from .contract import Contract, Golden
-from .errors import BundleCorrupt, ContractMismatch, GoldenMismatch, ModelError, NotABundle
+from .container import CONTRACT_FILE, check_files, read_file, read_members
+from .contract import Contract
+from .errors import ContractMismatch, NotABundle
+from .golden import GoldenResult, recompute
 from .interpreter import Network
-from .pixels import Geometry, decode, fit
-from .records import Pixels
-
-MAX_BYTES = 512 * 1024 * 1024
-CONTRACT_FILE = "contract.json"
-LABELS_FILE = "labels.txt"
-THUMBNAIL_TOLERANCE = 0.5
-"""Grey levels, mean absolute: squashing costs 32-37, swapped channels 18-49, rounding 0.02."""
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenResult:
-    """How one golden frame came out here: pixels equal or how far off, scores how far off."""
-
-    label: str
-    pixels_equal: bool
-    pixels_off: float
-    scores_off: float
+from .pixels import Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +46,14 @@ class Bundle:
             NotABundle: a plain .tflite and no labels given.
             BundleCorrupt, ContractMismatch, GoldenMismatch: see ``errors``.
         """
-        blob = _read(path)
+        blob = read_file(path)
         digest = hashlib.sha256(blob).hexdigest()
-        files = _members(blob)
+        files = read_members(blob)
         if CONTRACT_FILE not in files:
             names = labels or _standard_labels(files)
             return _plain(path, blob, digest, names, threads)
         contract = Contract.from_json(files[CONTRACT_FILE].decode())
-        _check_files(blob, files, contract)
+        check_files(blob, files, contract)
         if labels is not None and tuple(labels) != contract.labels:
             raise ContractMismatch(
                 "the labels given differ from the labels sealed in the Bundle",
@@ -81,68 +61,8 @@ class Bundle:
             )
         network = Network(blob, threads=threads)
         _check_graph(network, contract)
-        golden = tuple(_recompute(g, files, contract, network) for g in contract.golden)
+        golden = tuple(recompute(g, files, contract, network) for g in contract.golden)
         return cls(path, digest, contract, network, True, golden)
-
-
-def model_part(blob: bytes) -> bytes:
-    """The FlatBuffer in front of the zip; the whole file when nothing is appended."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(blob)) as archive:
-            return blob[: min(info.header_offset for info in archive.infolist())]
-    except (zipfile.BadZipFile, ValueError):
-        return blob
-
-
-def thumbnail(pixels: Pixels) -> tuple[float, ...]:
-    """8 x 8 block means of fitted pixels, 192 figures, rounded to a hundredth of a level."""
-    small = cv2.resize(pixels.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
-    return tuple(round(float(v), 2) for v in small.reshape(-1))
-
-
-def seal_golden(member: str, jpeg: bytes, contract: Contract, network: Network) -> Golden:
-    """Write down what this machine makes of one frame; the device must agree later."""
-    pixels = fit(decode(jpeg), contract.geometry)
-    scores = network.scores(pixels, mean=contract.mean, std=contract.std)
-    return Golden(
-        member=member,
-        label=contract.labels[int(scores.argmax())],
-        pixels_sha256=hashlib.sha256(pixels.tobytes()).hexdigest(),
-        thumbnail=thumbnail(pixels),
-        scores=tuple(round(float(s), 6) for s in scores),
-    )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelError(f"{path} is larger than {MAX_BYTES >> 20} MiB: no model for a device")
-        if blob := path.read_bytes():
-            return blob
-        raise ModelError(f"{path} is empty (0 bytes)", hint="copy it again")
-    except FileNotFoundError as exc:
-        raise ModelError(
-            f"no model file at {path}", hint="sightpost convert RUN --out model.tflite makes one"
-        ) from exc
-    except OSError as exc:
-        raise ModelError(f"cannot read {path}: {exc.strerror}") from exc
-
-
-def _members(blob: bytes) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(blob)) as archive:
-            infos = archive.infolist()
-            if sum(info.file_size for info in infos) > len(blob):
-                raise BundleCorrupt("its members unpack to more than the file holds")
-            return {info.filename: archive.read(info) for info in infos}
-    except zipfile.BadZipFile as exc:
-        if b"PK\x03\x04" in blob:
-            raise BundleCorrupt(
-                f"the file is damaged or cut short ({exc})", hint="copy it again and compare sizes"
-            ) from exc
-        return {}
-    except (ValueError, NotImplementedError, EOFError) as exc:
-        raise BundleCorrupt(f"its appended files cannot be read ({exc})") from exc
 
 
 def _standard_labels(files: dict[str, bytes]) -> list[str] | None:
@@ -169,21 +89,6 @@ def _plain(
     return Bundle(path, digest, contract, network, False)
 
 
-def _check_files(blob: bytes, files: dict[str, bytes], contract: Contract) -> None:
-    parts = {**files, "model": model_part(blob)}
-    for name, expected in contract.files.items():
-        if name not in parts:
-            raise BundleCorrupt(f"{name} is missing from the Bundle")
-        if hashlib.sha256(parts[name]).hexdigest() != expected:
-            raise BundleCorrupt(
-                f"{name} differs from what was sealed", hint="copy the file again from the workshop"
-            )
-    if "model" not in contract.files or LABELS_FILE not in contract.files:
-        raise BundleCorrupt("the contract does not say what its model and labels must be")
-    if tuple(files[LABELS_FILE].decode().split("\n")) != contract.labels:
-        raise ContractMismatch("labels.txt and contract.json name different labels")
-
-
 def _check_graph(network: Network, contract: Contract) -> None:
     if len(contract.labels) != network.classes:
         raise ContractMismatch(
@@ -195,32 +100,3 @@ def _check_graph(network: Network, contract: Contract) -> None:
         raise ContractMismatch(
             f"the contract says {expected} input pixels, the model takes {network.input_shape}"
         )
-
-
-def _recompute(
-    golden: Golden, files: dict[str, bytes], contract: Contract, network: Network
-) -> GoldenResult:
-    if golden.member not in files:
-        raise BundleCorrupt(f"{golden.member} is missing from the Bundle")
-    pixels = fit(decode(files[golden.member]), contract.geometry)
-    equal = hashlib.sha256(pixels.tobytes()).hexdigest() == golden.pixels_sha256
-    off = float(np.abs(np.subtract(thumbnail(pixels), golden.thumbnail)).mean())
-    scores = network.scores(pixels, mean=contract.mean, std=contract.std)
-    scores_off = float(np.abs(scores - np.asarray(golden.scores, np.float32)).max())
-    result = GoldenResult(golden.label, equal, 0.0 if equal else off, scores_off)
-    # Written so that NaN fails: a comparison with NaN is False.
-    if not (result.pixels_off <= THUMBNAIL_TOLERANCE and scores_off <= contract.golden_tolerance):
-        raise GoldenMismatch(
-            f"golden frame {golden.member} ({golden.label}): pixels off by "
-            f"{result.pixels_off:.2f} levels, scores by {scores_off:.3f} "
-            f"(allowed {THUMBNAIL_TOLERANCE} and {contract.golden_tolerance})",
-            hint="this device computes something else than the workshop: compare library versions "
-            "with the device lock, then convert again",
-        )
-    return result
-
-
-def with_files(contract: Contract, model: bytes, files: dict[str, bytes]) -> Contract:
-    """The contract with the digests of everything it travels with."""
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return replace(contract, files={"model": hashlib.sha256(model).hexdigest(), **digests})

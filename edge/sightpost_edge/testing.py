@@ -15,8 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .bundle import CONTRACT_FILE, LABELS_FILE, seal_golden, with_files
+from .container import CONTRACT_FILE, LABELS_FILE, with_files
 from .contract import Contract
+from .golden import seal_golden
 from .interpreter import Network
 from .pixels import Geometry
 from .records import Frame, Pixels, Prediction

@@ -15,7 +15,7 @@ from flatbuffers.table import Table
 from numpy.typing import NDArray
 
 from sightpost_convert.metadata import append_files, attach_metadata
-from sightpost_edge.bundle import model_part
+from sightpost_edge.container import model_part
 from sightpost_edge.errors import ModelError
 from sightpost_edge.interpreter import interpreter_class
 

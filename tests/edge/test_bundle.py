@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightpost_edge import bundle as bundle_module
-from sightpost_edge.bundle import Bundle, model_part
+from sightpost_edge import golden as golden_module
+from sightpost_edge.bundle import Bundle
 from sightpost_edge.classifier import BundleClassifier
+from sightpost_edge.container import model_part
 from sightpost_edge.contract import Contract
 from sightpost_edge.errors import (
     BundleCorrupt,
@@ -138,7 +139,7 @@ def test_a_device_with_other_pixels_is_refused(
     bundle_file: Path, skew: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The golden frames catch a device that swaps channels, or changes what it sees."""
-    honest = bundle_module.fit
+    honest = golden_module.fit
 
     def skewed(picture, geometry, **options):  # type: ignore[no-untyped-def]
         fitted = honest(picture, geometry, **options)
@@ -146,7 +147,7 @@ def test_a_device_with_other_pixels_is_refused(
             return np.ascontiguousarray(fitted[..., ::-1])
         return (fitted * 0.9 if skew == "squash" else fitted // 2).astype(np.uint8)
 
-    monkeypatch.setattr(bundle_module, "fit", skewed)
+    monkeypatch.setattr(golden_module, "fit", skewed)
     with pytest.raises(GoldenMismatch, match="pixels off by"):
         Bundle.open(bundle_file)
 
@@ -156,7 +157,7 @@ def test_scores_that_are_not_numbers_are_refused(
 ) -> None:
     """NaN compares false with everything; the check is written so that it refuses."""
     nan = np.full(3, np.nan, np.float32)
-    monkeypatch.setattr(bundle_module.Network, "scores", lambda *a, **k: nan)
+    monkeypatch.setattr(golden_module.Network, "scores", lambda *a, **k: nan)
     with pytest.raises(GoldenMismatch):
         Bundle.open(bundle_file)
 
