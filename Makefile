@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 python := .venv/bin/python
 
-.PHONY: help setup demo test test-slow test-interop test-jax lint format docs bench bench-training \
+.PHONY: help setup demo test test-slow test-interop test-jax test-pi lint format docs bench bench-training \
 	dist locks clean distclean
 
 help: ## List these targets
@@ -22,13 +22,17 @@ test: setup ## Run the tests
 test-slow: setup ## Run the tests that take longer than ten seconds
 	@$(python) -m pytest -m slow $(ARGS)
 
-test-interop: setup ## Let MediaPipe open our models, in .venv-interop (540 MB, once)
+test-interop: setup ## Let MediaPipe and older TFLite runtimes open our models (800 MB, once)
 	@.ci/bootstrap interop
+	@.ci/bootstrap tflite-runtime
 	@$(python) -m pytest tests/interop $(ARGS)
 
 test-jax: setup ## Train with Keras on JAX, in .venv-jax without TensorFlow (800 MB, once)
 	@.ci/bootstrap jax
 	@$(python) -m pytest tests/interop/test_jax.py $(ARGS)
+
+test-pi: setup ## Run our models on emulated Pi boards (needs root and apt; 1 GB, ten minutes, once)
+	@pi=$$(.ci/pi-tree) && PI="$$pi" $(python) -m pytest tests/pi $(ARGS)
 
 lint: setup ## Check style, formatting, types and the direction of imports
 	@$(python) -m ruff check .
@@ -60,4 +64,4 @@ clean: ## Remove what was built and every cache
 	@find train convert edge tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the environments as well
-	@rm -rf .venv .venv-interop .venv-jax
+	@rm -rf .venv .venv-interop .venv-tflite-runtime .venv-jax

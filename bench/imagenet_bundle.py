@@ -7,12 +7,16 @@ background first; PHOTOS is a folder to calibrate int8 with and to take golden f
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from sightpost_convert.candidates import TOLERANCES, convert_all
+from sightpost_convert.candidates import TOLERANCES, Workbench
+from sightpost_convert.export import float_model, save
+from sightpost_convert.ranges import images
 from sightpost_convert.seal import Provenance, seal
+from sightpost_convert.sensitive import frames
 from sightpost_edge.commands.common import read_labels
 from sightpost_edge.contract import Contract
 from sightpost_edge.extras import need_workshop
@@ -38,9 +42,13 @@ def main() -> None:
                         golden_tolerance=TOLERANCES["int8"])  # fmt: skip
     photos = [read_photo(path) for path in list_photos(given.photos)]
     calibration = np.stack([fit(photo, contract.geometry) for photo in photos])
-    (int8,) = convert_all(model, calibration, mean=127.5, std=127.5, kinds=("int8",))
+    with tempfile.TemporaryDirectory() as saved:
+        save(model, Path(saved))
+        bench = Workbench(float_model(Path(saved)), images(calibration, mean=127.5, std=127.5))
+    int8 = bench.make("int8")
     provenance = Provenance("imagenet", {"weights": given.weights.name}, {"chosen": "int8"})
-    print(seal(int8.model, contract, photos[:: max(1, len(photos) // 6)], provenance, given.out))
+    golden = frames(photos[:: max(1, len(photos) // 6)], contract.geometry)
+    print(seal(int8.model, contract, golden, provenance, given.out))
 
 
 def unique(labels: list[str]) -> tuple[str, ...]:

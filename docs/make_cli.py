@@ -7,8 +7,9 @@ from pathlib import Path
 PAGE = Path(__file__).parent / "cli.md"
 COMMANDS = (
     (), ("demo",), ("data",), ("data", "check"), ("data", "split"), ("data", "preview"),
-    ("train",), ("convert",), ("inspect",), ("classify",), ("run",),
+    ("train",), ("convert",), ("inspect",), ("bench",), ("classify",), ("run",),
     ("events",), ("events", "list"), ("events", "show"), ("events", "export"),
+    ("keys",), ("keys", "new"), ("keys", "show"),
 )  # fmt: skip
 
 

@@ -1,22 +1,23 @@
-"""The same network in several number formats: float32, float16, dynamic-range and full int8."""
+"""The same network in several number formats, each with a name, a maker and perhaps a failure."""
 
-import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from .bias import corrected
+from .export import TENSORFLOW_MB, Int8Conversion
+from .graph import layers, unpack, with_signature
+from .quantizer import find_ranges, quantize
+from .ranges import Images, Ranges
 
-from sightpost_edge.errors import ConversionRefused
-from sightpost_edge.native import quiet_native
-from sightpost_edge.records import Pixels
+TENSORFLOW, QUANTIZER, GIVEN = "TensorFlow", "AI Edge Quantizer", "as given"
+KINDS = ("float16", "weights8", "dynamic", "int8", "int16x8")
+"""What the quantizer makes of every float model; TensorFlow's own int8 comes beside them."""
+CORRECTION_PHOTOS = 64
+"""For the biases; with 200 no decision on 276 flower photos changed."""
 
-KINDS = ("float32", "float16", "dynamic", "int8")
-
-TOLERANCES = {"float32": 0.005, "float16": 0.02, "dynamic": 0.1, "int8": 0.1}
+TOLERANCES = {"float32": 0.005, "float16": 0.02, "weights8": 0.02, "dynamic": 0.1, "int8": 0.1}
 """How far a golden score may be off on another machine. Whole-number arithmetic is exact, but the
 kernels are not the same everywhere: with and without XNNPACK int8 scores were seen 0.09 apart."""
 
@@ -26,84 +27,115 @@ class Candidate:
     """One converted FlatBuffer, not yet judged; ``failure`` says why there is none."""
 
     kind: str
+    maker: str
     model: bytes = field(repr=False)
     failure: str = ""
 
 
-def export(model: Any, folder: Path) -> None:
-    """A Keras classifier as SavedModel with one image in and an output named "scores".
+def tolerance(kind: str) -> float:
+    """How far golden scores of this kind may be off elsewhere."""
+    family = kind.split("-", maxsplit=1)[0]
+    return TOLERANCES.get(family, TOLERANCES["int8"])
 
-    Batch size 1: the device classifies one frame at a time, and a fixed shape is what XNNPACK
-    plans its memory for.
+
+class Workbench:
+    """What all candidates are made from: the float model, calibration and, on demand, ranges.
+
+    ``base`` is the float model with int8's weights and corrected biases.
     """
-    import keras
-    import tensorflow as tf
 
-    height, width = model.input_shape[1:3]
+    def __init__(self, model: bytes, samples: Images) -> None:
+        self.model = model
+        self.samples = samples
+        self._base: bytes | None = None
+        self._ranges: dict[str, Ranges] = {}
 
-    def serve(image: Any) -> dict[str, Any]:
-        return {"scores": model(image, training=False)}
+    @property
+    def base(self) -> bytes:
+        """See the class."""
+        if self._base is None:
+            self._base = corrected(self.model, self.samples[:: self._stride])
+        return self._base
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    signature = [tf.TensorSpec((1, height, width, 3), tf.float32, name="image")]
-    archive.add_endpoint("serve", serve, input_signature=signature)
-    archive.write_out(str(folder), verbose=False)
+    @property
+    def _stride(self) -> int:
+        return max(1, len(self.samples) // CORRECTION_PHOTOS)
+
+    def ranges(self, method: str = "min/max") -> Ranges:
+        """Ranges of ``base``, measured once for each method."""
+        if method not in self._ranges:
+            self._ranges[method] = find_ranges(self.base, self.samples, method)
+        return self._ranges[method]
+
+    def make(self, kind: str, *, method: str = "min/max") -> Candidate:
+        """One candidate of the quantizer."""
+        if kind == "float16":
+            return _tried(kind, lambda: quantize(self.model, kind))
+        family = kind.split("-", maxsplit=1)[0]
+        return _tried(kind, lambda: quantize(self.base, family, self.ranges(method)))
+
+    def mixed(self, keep: Collection[str]) -> Candidate:
+        """int8, but for the layers named in ``keep``, which stay as training left them."""
+
+        def make() -> bytes:
+            base = corrected(self.model, self.samples[:: self._stride], keep=keep)
+            return quantize(base, "int8", find_ranges(base, self.samples), keep=keep)
+
+        return _tried("mixed", make)
 
 
-def convert_all(
-    model: Any, calibration: Pixels, *, mean: float, std: float, kinds: Sequence[str] = KINDS
-) -> Iterator[Candidate]:
-    """Convert to each kind, one after the other.
+def _tried(kind: str, make: Callable[[], bytes]) -> Candidate:
+    """A candidate of the quantizer; a failure is part of the result, not the end."""
+    try:
+        return Candidate(kind, QUANTIZER, make())
+    except Exception as exc:  # noqa: BLE001 - the library raises many kinds
+        return Candidate(kind, QUANTIZER, b"", f"cannot be made ({_first_line(exc)})")
+
+
+def is_float(model: bytes) -> bool:
+    """Whether every layer of a model is in float, so that it can still be quantized.
+
+    One that was fine-tuned for int8 holds its scales as QUANTIZE and DEQUANTIZE layers: those go
+    through TensorFlow's converter, which takes them as they are.
+    """
+    kinds = {layer.operator for layer in layers(unpack(model))}
+    return not kinds & {"QUANTIZE", "DEQUANTIZE", "FAKE_QUANT"}
+
+
+def make_all(
+    model: bytes, samples: Images, saved: Path | None, say: Callable[[str], None],
+) -> Iterator[Candidate | Workbench]:  # fmt: skip
+    """Every candidate, made as they are asked for; before those of the quantizer, its workbench.
 
     Args:
-        model: a Keras classifier, (1, h, w, 3) scaled floats to (1, classes).
-        calibration: (n, h, w, 3) uint8 photos of every class, for the ranges of int8.
-        mean, std: the contract's normalisation in grey levels.
+        model: the float32 FlatBuffer.
+        samples: scaled calibration images.
+        saved: the SavedModel, for TensorFlow's own int8; it is made in a process of its own beside
+            the others where memory allows, and after them where not.
+        say: is told what is being made.
     """
-    with tempfile.TemporaryDirectory(prefix="sightpost-") as folder:
-        with quiet_native():
-            export(model, Path(folder))
-        for kind in kinds:
-            # Not around the yield: what others write to stderr meanwhile must be seen.
-            with quiet_native(), warnings.catch_warnings():
-                # TensorFlow's converter calibrates with its own, deprecated interpreter.
-                warnings.simplefilter("ignore")
-                candidate = _convert(kind, folder, calibration, mean, std)
-            yield candidate
-
-
-def _convert(kind: str, saved: str, calibration: Pixels, mean: float, std: float) -> Candidate:
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_saved_model(saved)
-    if kind != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if kind == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if kind == "int8":
-        converter.representative_dataset = lambda: representative(calibration, mean, std)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
-        converter.inference_output_type = tf.uint8
+    yield Candidate("float32", TENSORFLOW if saved else GIVEN, model)
+    other = Int8Conversion(saved, samples) if saved else None
     try:
-        return Candidate(kind, bytes(converter.convert()))
-    except Exception as exc:  # noqa: BLE001 - the converter raises many kinds; one bad kind is not the end
-        return Candidate(kind, b"", str(exc).strip().splitlines()[0])
+        if other and _free_mb() > TENSORFLOW_MB:
+            other.start()
+        if is_float(model):
+            bench = Workbench(with_signature(model), samples)
+            yield bench
+            for kind in KINDS:
+                say(f"making {kind}")
+                yield bench.make(kind)
+        if other:
+            say("making int8-tensorflow")
+            yield Candidate("int8-tensorflow", TENSORFLOW, *other.result())
+    finally:
+        if other:
+            other.close()
 
 
-def representative(
-    calibration: Pixels, mean: float, std: float
-) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Calibration photos as the network sees them; each also holds the darkest and lightest level.
+def _free_mb() -> float:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
 
-    With exactly 0 and 255 seen, the input's scale is exactly 1 / std and its zero point 127 or 128,
-    so a camera's bytes go in untouched. Without, it came out as 0.9966 of that.
-    """
-    if not len(calibration):
-        raise ConversionRefused("no calibration photos", hint="the run's train split is empty")
-    for photo in calibration:
-        image = (photo[None].astype(np.float32) - np.float32(mean)) / np.float32(std)
-        image[0, 0, 0, :] = (0 - mean) / std
-        image[0, 0, 1, :] = (255 - mean) / std
-        yield {"image": image}
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]

@@ -1,139 +1,157 @@
-"""From a training run to one sealed Bundle: convert, judge, choose, seal."""
+"""From a training run, or someone else's model, to one sealed Bundle: make, judge, choose, seal."""
 
-import json
-import math
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from sightpost_edge.bundle import Bundle
-from sightpost_edge.contract import Contract
-from sightpost_edge.durable import write_file
-from sightpost_edge.records import Pixels
+from sightpost_edge.commands.keys import load_secret_key
+from sightpost_edge.durable import make_folder, write_file
+from sightpost_edge.errors import ConfigError
+from sightpost_edge.manifest import Manifest, sign_file
+from sightpost_edge.novelty import Novelty
 
-from .candidates import KINDS, TOLERANCES, Candidate, convert_all
-from .judge import Judgement, choose, judge
-from .run_folder import RunFolder, labels_of
-from .seal import GOLDEN_FRAMES, Provenance, seal
+from .bulk import answers
+from .candidates import tolerance
+from .case import Case
+from .court import Ruling, Say, hold_court
+from .judge import Judgement
+from .plot import draw_court
+from .report import court_json, print_ruling, table_row
+from .seal import Provenance, seal
+from .sensitive import choose_rows, frames
+from .target import Target, parse_target
+from .verdict import Budget, names, refusal
 
-CALIBRATION_PHOTOS = 200
-"""About so many, the same number from every class: more did not move the ranges."""
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a user may ask of a conversion; see ``cli`` for each."""
+
+    budget: Budget = field(default_factory=Budget)
+    target: str = "this-machine"
+    name: str = ""
+    localized: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sign: Path | None = None
+    version: str = ""
+    expires: str = ""
 
 
-def run_conversion(run: Path, out: Path, *, name: str = "") -> tuple[Bundle, list[Judgement]]:
-    """Convert a run and write the chosen candidate to ``out``; table.json goes into the run.
+def convert_case(case: Case, out: Path, evidence: Path, wishes: Wishes) -> tuple[Bundle, Ruling]:
+    """Hold court over a case, write the evidence, seal the chosen candidate.
+
+    Args:
+        case: the model and what it is judged on.
+        out: the Bundle to write.
+        evidence: a folder for court.json and court.png; written before a refusal, too.
+        wishes: budget, target, names and key.
 
     Raises:
-        DataError: the run or a photo it used is not there any more.
-        ConversionRefused: no candidate keeps the accuracy.
+        ConversionRefused: no candidate is within budget.
+        ConfigError: a limit on latency without a machine to measure it on.
+        TargetUnreachable: the target does not answer.
     """
-    folder = RunFolder.open(run)
-    contract = _contract(folder)
-    candidates = _convert(folder, contract)
-    photos, truth = folder.photos("test")
-    trained = float(folder.metrics["test"]["accuracy"])
-    rows = judge(candidates, photos, truth, contract, trained=trained)
-    print_table(rows, photos=len(photos), trained=trained)
-    chosen = choose(rows)
-    print(f"chosen: {chosen.kind}")
-    _recommend(rows, run)
-    model = next(c.model for c in candidates if c.kind == chosen.kind)
-    sealed = replace(contract, kind=chosen.kind, golden_tolerance=TOLERANCES[chosen.kind])
-    provenance = Provenance(
-        name or folder.metrics["dataset"]["root"].rstrip("/").rsplit("/", 1)[-1],
-        _training(folder),
-        _conversion(rows, chosen),
-    )
-    bundle = seal(model, sealed, _golden_photos(folder, chosen), provenance, out)
-    write_file(run / "table.json", json.dumps([_row(r) for r in rows], indent=1).encode())
-    return bundle, rows
+    target, budget = _measurable(wishes)
+    key = load_secret_key(wishes.sign) if wishes.sign else None
+    with _progress() as say:
+        ruling = hold_court(case, budget, target, say)
+    print_ruling(ruling, case, target)
+    make_folder(evidence)
+    write_file(evidence / "court.json", court_json(ruling, case, wishes).encode())
+    draw_court(ruling, evidence / "court.png")
+    if ruling.chosen is None:
+        raise refusal(ruling.rows, ruling.hurt, case.remedy)
+    _say_what_hurts(ruling, case)
+    bundle = _seal(case, ruling, ruling.chosen, out, wishes)
+    if key:
+        content = out.read_bytes()
+        manifest = Manifest.describe(
+            content, case.contract.labels, name=bundle.contract.name,
+            version=wishes.version or bundle.digest[:12], expires=wishes.expires,
+            target=target.text if target.board else "",
+        )  # fmt: skip
+        sign_file(out, key, manifest)
+    return bundle, ruling
 
 
-def _recommend(rows: Sequence[Judgement], run: Path) -> None:
-    """What helps where full int8, the fastest on most boards, is out of budget."""
-    int8 = next((row for row in rows if row.kind == "int8"), None)
-    if int8 is not None and not int8.within_budget:
-        print(
-            f"sightpost: int8 {int8.verdict}; sightpost train PHOTOS --quantization-aware {run} "
-            "--out ANOTHER fine-tunes for it",
-            file=sys.stderr,
+def _measurable(wishes: Wishes) -> tuple[Target, Budget]:
+    """A board's name sets the memory that is left there; its speed it cannot tell."""
+    target = parse_target(wishes.target)
+    if target.board is None:
+        return target, wishes.budget
+    if wishes.budget.max_latency_ms is not None:
+        raise ConfigError(
+            f"--max-latency-ms needs a {target.text} to measure on",
+            hint="--target user@HOST measures on one; --target this-machine measures here",
         )
+    return target, replace(wishes.budget, max_memory_mb=float(target.board.model_mb))
 
 
-def _contract(folder: RunFolder) -> Contract:
-    """What training found out, in the device's terms."""
-    metrics = folder.metrics
-    novelty = ("method", "threshold", "auroc", "false_alarm", "against")
-    return Contract(
-        folder.labels, folder.geometry, mean=folder.mean, std=folder.std,
-        multi_label=folder.multi_label,
-        thresholds=tuple(float(row["score"]) for row in metrics["thresholds"]),
-        temperature=float(metrics["calibration"]["temperature"]),
-        novelty={name: metrics["novelty"][name] for name in novelty},
+def _seal(case: Case, ruling: Ruling, chosen: Judgement, out: Path, wishes: Wishes) -> Bundle:
+    model = ruling.models[chosen.kind]
+    allowed = tolerance(chosen.kind)
+    novelty = _novelty(case, model)
+    known = {**case.contract.novelty, "auroc": _known(chosen.novelty_auroc)}
+    contract = replace(
+        case.contract, kind=chosen.kind, golden_tolerance=allowed,
+        novelty={**known, "threshold": novelty.threshold} if novelty else {},
     )  # fmt: skip
+    assert chosen.answers is not None
+    rows = choose_rows(chosen.answers.scores, case.test.truth, allowed)
+    provenance = Provenance(
+        wishes.name or case.name, case.training, _conversion(ruling, chosen),
+        localized=wishes.localized,
+    )  # fmt: skip
+    golden = frames([case.picture(row) for row in rows], contract.geometry)
+    return seal(model, contract, golden, provenance, out, novelty=novelty)
 
 
-def _convert(folder: RunFolder, contract: Contract) -> list[Candidate]:
-    model = folder.load_model()
-    per_class = max(1, round(CALIBRATION_PHOTOS / len(contract.labels)))
-    calibration, _ = folder.photos("train", per_class=per_class)
-    stream = convert_all(model, calibration, mean=contract.mean, std=contract.std)
-    bar = tqdm(
-        stream, desc="converting", total=len(KINDS), unit=" candidates", leave=False, disable=None
-    )
-    return list(bar)
+def _novelty(case: Case, model: bytes) -> Novelty | None:
+    """Training's way of telling novel pictures, its threshold moved to this model's outputs.
 
-
-def _golden_photos(folder: RunFolder, chosen: Judgement) -> list[Pixels]:
-    """One held-out photo of each class, of middling certainty.
-
-    The surest ones would hardly move; the least sure ones move so much between kernels (0.09 was
-    seen) that a good device might be refused.
+    At the same share of false alarms on the validation photos as the float model had there.
     """
-    rows = folder.select("test", per_class=None, seed=0)
-    doubt = np.sort(chosen.scores, axis=1)
-    margin = doubt[:, -1] - doubt[:, -2]
-    chosen_rows = []
-    for label in folder.labels:
-        mine = [i for i in np.argsort(margin) if label in labels_of(rows[i])]
-        chosen_rows.append(rows[mine[len(mine) // 2]])
-    return [folder.picture(row) for row in chosen_rows[:GOLDEN_FRAMES]]
+    if case.novelty is None:
+        return None
+    photos = case.validation.pixels
+    before, after = (answers(m, case.contract, photos) for m in (case.model, model))
+    alarms = float(
+        (case.novelty.scores(before.embeddings, before.scores) > case.novelty.threshold).mean()
+    )
+    found = np.sort(case.novelty.scores(after.embeddings, after.scores))
+    rank = min(len(found) - 1, max(0, round((1 - alarms) * len(found)) - 1))
+    return replace(case.novelty, threshold=float(found[rank]))
 
 
-def _training(folder: RunFolder) -> dict[str, object]:
-    metrics, recipe = folder.metrics, folder.metrics["recipe"]
+def _known(figure: float) -> float | None:
+    return None if np.isnan(figure) else round(figure, 4)
+
+
+def _conversion(ruling: Ruling, chosen: Judgement) -> dict[str, Any]:
     return {
-        "backbone": f"{recipe['backbone']} width {recipe['width']} at {recipe['input_px']} px",
-        "weights": Path(recipe["weights"]).name,
-        "kept": metrics["kept"],
-        "test_accuracy": metrics["test"]["accuracy"],
-        "photos": sum(metrics["photos"].values()),
-        "dataset_fingerprint": metrics["dataset"]["fingerprint"],
-        "versions": metrics["versions"],
+        "chosen": chosen.kind,
+        "accuracy": chosen.accuracy,
+        "agreement": _known(chosen.agreement),
+        "measured_on": ruling.report.measured_on,
+        "table": [table_row(row) for row in ruling.rows],
     }
 
 
-def _conversion(rows: Sequence[Judgement], chosen: Judgement) -> dict[str, object]:
-    return {"chosen": chosen.kind, "accuracy": chosen.accuracy, "table": [_row(r) for r in rows]}
+def _say_what_hurts(ruling: Ruling, case: Case) -> None:
+    """Where full int8, the fastest on most boards, fell short: the layers and what helps."""
+    if ruling.hurt:
+        print(f"sightpost: int8 hurts most in {names(ruling.hurt)}", file=sys.stderr)
+        print(f"  hint: {case.remedy}", file=sys.stderr)
 
 
-def _row(row: Judgement) -> dict[str, object]:
-    figures = ("kind", "accuracy", "drop", "agreement", "size_bytes", "median_ms", "verdict")
-    values = {name: getattr(row, name) for name in figures}
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
-
-
-def print_table(rows: Sequence[Judgement], *, photos: int, trained: float) -> None:
-    """The court's table to stdout; the machine that was timed is named on stderr."""
-    print(f"{photos} held-out photos through the device's classifier (training said {trained:.3f})")
-    print("kind      accuracy   drop  agreement     KiB  ms (this machine)  verdict")
-    for row in rows:
-        print(
-            f"{row.kind:<9} {row.accuracy:8.3f} {row.drop:6.3f} {row.agreement:10.3f} "
-            f"{row.size_bytes / 1024:7.0f} {row.median_ms:18.2f}  {row.verdict or 'within budget'}"
-        )
-    sys.stdout.flush()
+@contextmanager
+def _progress() -> Iterator[Say]:
+    """A line on stderr that says what is being made, judged or measured; only on a terminal."""
+    with tqdm(bar_format="{desc} {elapsed}", leave=False, disable=None) as bar:
+        yield bar.set_description_str

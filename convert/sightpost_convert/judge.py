@@ -1,153 +1,162 @@
-"""Scores every candidate on held-out photos through the device's own classifier, and chooses."""
+"""What a candidate's answers are worth, against the truth and against the float model's answers."""
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from sightpost_edge.bundle import Bundle
-from sightpost_edge.classifier import BundleClassifier
+from sightpost_edge.bench import Timing
 from sightpost_edge.contract import Contract
-from sightpost_edge.errors import ConversionRefused
-from sightpost_edge.interpreter import Network
-from sightpost_edge.records import Pixels
+from sightpost_edge.novelty import Novelty
+from sightpost_edge.records import Scores
 
-from .candidates import Candidate
+from .bulk import Answers
 
-MAX_DROP = 0.01
-"""A candidate may lose this much accuracy against the float model, and no more."""
-SAME_SPEED = 1.1
-"""Median times within a tenth are the same on a noisy machine; then the smaller file wins."""
+BINS = 15
+"""Of equal counts, for the calibration error."""
+FEWEST_NOVEL = 3
+"""Photos of a class before its absence says anything about novelty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One row of the table; times are this machine's, one thread, picture to scores."""
+    """One row of the court's table; figures are NaN where they could not be had.
+
+    ``drop`` is against what training measured, ``class_drop`` and ``agreement`` against the float
+    model on the same photos: recall lost by ``worst_class``, and the share of equal decisions at
+    the thresholds that the device will use. ``calibration_error`` is the expected calibration
+    error. ``photos`` is less than the whole where the candidate was ``stopped`` as hopeless.
+    ``timings``, ``peak_mb``, ``partitions`` come from the machine that was measured.
+    """
 
     kind: str
-    accuracy: float
-    drop: float
-    agreement: float
-    size_bytes: int
-    median_ms: float
-    verdict: str
-    scores: NDArray[np.float32] = field(repr=False)
+    maker: str
+    size_bytes: int = 0
+    photos: int = 0
+    accuracy: float = float("nan")
+    drop: float = float("nan")
+    class_recall: tuple[float, ...] = ()
+    worst_class: str = ""
+    class_drop: float = float("nan")
+    agreement: float = float("nan")
+    calibration_error: float = float("nan")
+    novelty_auroc: float = float("nan")
+    finite: bool = True
+    stopped: bool = False
+    timings: tuple[Timing, ...] = ()
+    peak_mb: float = float("nan")
+    partitions: int = 0
+    note: str = ""
+    verdict: str = ""
+    answers: Answers | None = field(default=None, repr=False)
 
     @property
     def within_budget(self) -> bool:
-        """Whether it keeps the accuracy."""
+        """Whether it may be chosen."""
         return not self.verdict
 
+    @property
+    def median_ms(self) -> float:
+        """One thread's median, by which candidates are compared."""
+        return self.timings[0].median_ms if self.timings else float("nan")
 
-def judge(
-    candidates: Sequence[Candidate],
-    photos: Pixels,
-    truth: NDArray[np.bool_],
-    contract: Contract,
-    *,
-    trained: float,
-    max_drop: float = MAX_DROP,
-) -> list[Judgement]:
-    """Judge each candidate on the held-out photos.
+    @property
+    def best(self) -> Timing | None:
+        """The number of threads with the least median."""
+        return min(self.timings, key=lambda timing: timing.median_ms, default=None)
 
-    Args:
-        candidates: the first one is the float32 model; decisions are compared with its own.
-        photos: (n, h, w, 3) uint8, R,G,B, fitted.
-        truth: (n, classes), True where a label applies.
-        contract: labels, geometry and normalisation.
-        trained: the accuracy that training measured on the same photos.
-        max_drop: accuracy that a candidate may lose.
+
+def decisions(scores: Scores, contract: Contract) -> NDArray[np.bool_]:
+    """(n, classes): what the device would claim, at its thresholds.
+
+    The top label where it reaches its threshold, else nothing; in a multi-label set every label
+    that does.
     """
-    rows: list[Judgement] = []
-    for candidate in tqdm(
-        candidates, desc="judging", unit=" candidates", leave=False, disable=None
-    ):
-        if candidate.failure:
-            none = np.zeros((0, len(contract.labels)), np.float32)
-            nan = float("nan")
-            rows.append(Judgement(candidate.kind, nan, nan, nan, 0, nan, candidate.failure, none))
-            continue
-        reference = rows[0] if rows else None
-        rows.append(_judge_one(candidate, photos, truth, contract, reference, trained, max_drop))
-    return rows
+    bar = np.array(contract.thresholds or [contract.threshold] * len(contract.labels), np.float32)
+    reached = scores >= bar
+    return reached if contract.multi_label else reached & named(scores, multi_label=False)
 
 
-def choose(rows: Sequence[Judgement]) -> Judgement:
-    """The fastest within budget; of equally fast ones the smallest.
-
-    Raises:
-        ConversionRefused: none is within budget.
-    """
-    good = [row for row in rows if row.within_budget]
-    if not good:
-        reasons = "; ".join(f"{row.kind}: {row.verdict}" for row in rows)
-        raise ConversionRefused(
-            f"no candidate keeps the accuracy ({reasons})",
-            hint="sightpost train PHOTOS --quantization-aware RUN fine-tunes for int8; otherwise "
-            "another backbone; scores that are not finite point to a broken model",
-        )
-    fastest = min(row.median_ms for row in good)
-    return min(
-        (row for row in good if row.median_ms <= fastest * SAME_SPEED),
-        key=lambda row: row.size_bytes,
-    )
-
-
-def device_classifier(model: bytes, contract: Contract) -> BundleClassifier:
-    """The device's classifier over a FlatBuffer that is not sealed yet."""
-    return BundleClassifier(Bundle(Path(), "", contract, Network(model), verified=False))
-
-
-def _judge_one(
-    candidate: Candidate, photos: Pixels, truth: NDArray[np.bool_], contract: Contract,
-    reference: Judgement | None, trained: float, max_drop: float,
-) -> Judgement:  # fmt: skip
-    classifier = device_classifier(candidate.model, contract)
-    times_ms: list[float] = []
-    rows: list[NDArray[np.float32]] = []
-    for photo in photos:
-        began = time.perf_counter()
-        rows.append(classifier.scores(photo))
-        times_ms.append((time.perf_counter() - began) * 1000)
-    scores = np.stack(rows)
-    named = _named(scores, multi_label=contract.multi_label)
-    accuracy = float((named == truth).all(axis=1).mean())
-    drop = trained - accuracy
-    float_scores = reference.scores if reference else scores
-    same = float("nan")
-    if len(float_scores):
-        named_by_float = _named(float_scores, multi_label=contract.multi_label)
-        same = float((named == named_by_float).all(axis=1).mean())
-    return Judgement(
-        kind=candidate.kind,
-        accuracy=accuracy,
-        drop=drop,
-        agreement=same,
-        size_bytes=len(candidate.model),
-        median_ms=float(np.median(times_ms)),
-        verdict=_verdict(scores, drop, max_drop),
-        scores=scores,
-    )
-
-
-def _named(scores: NDArray[np.float32], *, multi_label: bool) -> NDArray[np.bool_]:
+def named(scores: Scores, *, multi_label: bool) -> NDArray[np.bool_]:
     """(n, classes): the top label, or in a multi-label set every label from 0.5 on."""
     if multi_label:
-        return scores >= 0.5
-    named = np.zeros(scores.shape, np.bool_)
-    named[np.arange(len(scores)), scores.argmax(axis=1)] = True
-    return named
+        return np.asarray(scores >= 0.5)
+    first = np.zeros(scores.shape, np.bool_)
+    first[np.arange(len(scores)), scores.argmax(axis=1)] = True
+    return first
 
 
-def _verdict(scores: NDArray[np.float32], drop: float, max_drop: float) -> str:
-    """Why a candidate is out of budget; empty where it is in."""
-    if not np.isfinite(scores).all():
-        return "scores are not finite"
-    # Written so that NaN fails; the small term forgives binary fractions, not photos.
-    if not drop <= max_drop + 1e-9:
-        return f"loses {drop:.1%} accuracy, {max_drop:.1%} allowed"
-    return ""
+def right(scores: Scores, truth: NDArray[np.bool_], *, multi_label: bool) -> NDArray[np.bool_]:
+    """(n,): whether exactly the true labels are named."""
+    return np.asarray((named(scores, multi_label=multi_label) == truth).all(axis=1))
+
+
+def recalls(scores: Scores, truth: NDArray[np.bool_], *, multi_label: bool) -> NDArray[np.float64]:
+    """(classes,): of the photos that show a class, the share in which it is named; NaN without."""
+    hit = (named(scores, multi_label=multi_label) & truth).sum(axis=0)
+    shown = truth.sum(axis=0)
+    return np.where(shown > 0, hit / np.maximum(shown, 1), np.nan)
+
+
+def worst_drop(
+    scores: Scores, reference: Scores, truth: NDArray[np.bool_], *, multi_label: bool
+) -> tuple[int, float, int]:
+    """The class that lost most recall: its index, how much, and how many photos."""
+    lost = recalls(reference, truth, multi_label=multi_label) - recalls(
+        scores, truth, multi_label=multi_label
+    )
+    index = int(np.nanargmax(lost))
+    return index, float(lost[index]), round(float(lost[index]) * int(truth[:, index].sum()))
+
+
+def calibration_error(scores: Scores, truth: NDArray[np.bool_], *, multi_label: bool) -> float:
+    """Expected calibration error over bins of equal counts (Nixon et al. 2019, arXiv:1904.01685).
+
+    Of the top label's score, or of all labels' scores where several may apply.
+    """
+    if multi_label:
+        claimed, held = scores.reshape(-1), truth.reshape(-1)
+    else:
+        claimed = scores.max(axis=1)
+        held = right(scores, truth, multi_label=False)
+    order = np.argsort(claimed, kind="stable")
+    parts = [part for part in np.array_split(order, BINS) if len(part)]
+    gaps = [len(part) * abs(claimed[part].mean() - held[part].mean()) for part in parts]
+    return float(np.sum(gaps) / len(claimed))
+
+
+def novelty_auroc(answers: Answers, truth: NDArray[np.bool_], novelty: Novelty | None) -> float:
+    """How well unknown things would be told: each class left out of the novelty model in turn.
+
+    Its photos then stand for something never seen; the mean area under the ROC curve. The network
+    has learnt the class all the same, which flatters every candidate alike.
+    """
+    if novelty is None or not np.isfinite(answers.scores).all():
+        return float("nan")
+    areas = []
+    for index in range(truth.shape[1]):
+        rest, strange = novelty.without(index), truth[:, index]
+        if rest is None or strange.sum() < FEWEST_NOVEL or strange.all():
+            continue
+        scores = np.delete(answers.scores, index, axis=1)
+        areas.append(_auroc(rest.scores(answers.embeddings, scores), strange))
+    return float(np.mean(areas)) if areas else float("nan")
+
+
+def _auroc(score: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(positive, score))
+
+
+def hopeless_after(
+    scores: Scores, reference: Scores, truth: NDArray[np.bool_], allowed: int, *, multi_label: bool
+) -> bool:
+    """Whether the candidate misses the budget even if all photos still to come are named rightly.
+
+    ``allowed`` is how many photos fewer than the reference it may name rightly.
+    """
+    seen = len(scores)
+    mine = int(right(scores, truth[:seen], multi_label=multi_label).sum())
+    theirs = int(right(reference, truth, multi_label=multi_label).sum())
+    return mine + (len(truth) - seen) < theirs - allowed

@@ -9,26 +9,23 @@ ships only in packages with heavy needs of their own, so the few fields are writ
 """
 
 import io
-import struct
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from numpy.typing import NDArray
 
-from sightpost_edge.container import LABELS_FILE, model_part
+from sightpost_edge.container import LABELS_FILE
 from sightpost_edge.errors import ModelError
+
+from .graph import pack, refuse_other, unpack
 
 ENTRY = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
 MIN_PARSER_VERSION = "1.0.0"
 """The oldest reader that knows every field written here: none came after schema 1.0.0."""
-ALIGNMENT = 16
-"""Bytes: ``force_align`` of Buffer.data in TFLite's schema.fbs; the generated code forgets it."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The zip format's earliest time: two runs over the same files give the same bytes."""
 
@@ -44,6 +41,7 @@ def attach_metadata(
     mean: float,
     std: float,
     labels_file: str = LABELS_FILE,
+    locales: Mapping[str, str] | None = None,
 ) -> bytes:
     """The same model, saying what it takes and what its scores mean.
 
@@ -54,6 +52,7 @@ def attach_metadata(
         mean, std: normalisation in grey levels as in the contract; 127.5 and 127.5 give [-1, 1].
         labels_file: the member that ``append_files`` must be given, one label per line in the order
             of the scores.
+        locales: language tag -> the member with the labels in that language, for display.
 
     Returns:
         The FlatBuffer with metadata. Other metadata entries are kept, an older one of this kind is
@@ -62,14 +61,14 @@ def attach_metadata(
     Raises:
         ModelError: not a .tflite, damaged, files already appended, or not an image classifier.
     """
-    graph = _unpack(model)
+    graph = unpack(model)
     inputs = [_image(graph, mean, std)]
-    outputs = _heads(graph, labels_file)
+    outputs = _heads(graph, labels_file, locales or {})
     # ModelMetadata {name:0 description:1 version:2 subgraph_metadata:3 author:4 license:5
     # min_parser_version:7}, SubGraphMetadata {input_tensor_metadata:2 output_tensor_metadata:3}
     words = {0: name, 1: description, 2: version, 4: author, 5: license, 7: MIN_PARSER_VERSION}
     _put(graph, _encode({**words, 3: [{2: inputs, 3: outputs}]}))
-    return _pack(graph)
+    return pack(graph)
 
 
 def append_files(model: bytes, files: Mapping[str, bytes]) -> bytes:
@@ -81,7 +80,7 @@ def append_files(model: bytes, files: Mapping[str, bytes]) -> bytes:
     Raises:
         ModelError: not a .tflite, or files are appended already.
     """
-    _refuse_other(model)
+    refuse_other(model)
     whole = io.BytesIO()
     whole.write(model)
     with zipfile.ZipFile(whole, "a", zipfile.ZIP_STORED) as archive:
@@ -91,65 +90,6 @@ def append_files(model: bytes, files: Mapping[str, bytes]) -> bytes:
             member.external_attr = 0o644 << 16
             archive.writestr(member, content, zipfile.ZIP_STORED)
     return whole.getvalue()
-
-
-# --- The model around it: TFLite's own schema, through its object API.
-
-
-@dataclass(frozen=True, slots=True)
-class _Buffer:
-    """Packs like the schema's BufferT, but on the boundary that aligned loads rely on."""
-
-    data: NDArray[np.uint8] | None
-
-    def Pack(self, builder: Any) -> int:
-        """Called by ``ModelT.Pack``, hence the name."""
-        if self.data is not None:
-            builder.Prep(ALIGNMENT, self.data.size)
-            vector = builder.CreateNumpyVector(self.data)
-        schema.BufferStart(builder)
-        if self.data is not None:
-            schema.BufferAddData(builder, vector)
-        return int(schema.BufferEnd(builder))
-
-
-def _refuse_other(model: bytes) -> None:
-    if model[4:8] != b"TFL3":
-        raise ModelError(
-            "this is no .tflite file (its identifier is missing)",
-            hint="give the bytes that the TFLite converter returned",
-        )
-    if len(model_part(model)) != len(model):
-        raise ModelError(
-            "files are already appended to this model",
-            hint="start from the converter's output: metadata first, then all files at once",
-        )
-
-
-def _unpack(model: bytes) -> Any:
-    """The model as the schema's ModelT; its arrays are views into ``model``."""
-    _refuse_other(model)
-    try:
-        graph = schema.ModelT.InitFromPackedBuf(model)
-    except (struct.error, IndexError, ValueError, TypeError, AttributeError) as exc:
-        raise ModelError(
-            f"the .tflite file is damaged or cut short ({exc})", hint="copy or convert it again"
-        ) from exc
-    if not graph.subgraphs or not graph.buffers:
-        raise ModelError("the .tflite file holds no graph")
-    # Readers take 0 and 1 for "not used". Such weights are found by absolute position, which any
-    # insertion would shift.
-    if graph.externalBuffers or any(b.offset > 1 or b.size > 1 for b in graph.buffers):
-        raise ModelError("this model keeps weights outside its FlatBuffer: too large for a device")
-    return graph
-
-
-def _pack(graph: Any) -> bytes:
-    graph.buffers = [_Buffer(buffer.data) for buffer in graph.buffers]
-    weights = sum(buffer.data.size for buffer in graph.buffers if buffer.data is not None)
-    builder = flatbuffers.Builder(weights + 65536)
-    builder.Finish(graph.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 def _put(graph: Any, blob: bytes) -> None:
@@ -185,7 +125,7 @@ def _image(graph: Any, mean: float, std: float) -> dict[int, Any]:
     }
 
 
-def _heads(graph: Any, labels_file: str) -> list[dict[int, Any]]:
+def _heads(graph: Any, labels_file: str, locales: Mapping[str, str]) -> list[dict[int, Any]]:
     """TensorMetadata of each output, in the graph's order: readers match by position only."""
     main = graph.subgraphs[0]
     indices = [int(i) for i in main.outputs]
@@ -204,7 +144,13 @@ def _heads(graph: Any, labels_file: str) -> list[dict[int, Any]]:
             head[1] = f"probability of each class, in the order of {labels_file}"
             head[5] = _stats(main.tensors[index], 0.0, 1.0)
             # associated_files: AssociatedFile {name:0 description:1 type:2}, 2 TENSOR_AXIS_LABELS
-            head[6] = [{0: labels_file, 1: "one class name per line", 2: 2}]
+            files: list[dict[int, Any]] = [{0: labels_file, 1: "one class name per line", 2: 2}]
+            # locale:3; readers show these names and keep to the first file for identity.
+            files += [
+                {0: file, 1: "the same, to be shown", 2: 2, 3: locale}
+                for locale, file in locales.items()
+            ]
+            head[6] = files
         heads.append(head)
     return heads
 

@@ -3,19 +3,24 @@
 import csv
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from sightpost_edge.contract import Contract
 from sightpost_edge.errors import DataError, PhotoUnreadable
 from sightpost_edge.kerasfile import refuse_hostile
 from sightpost_edge.native import quiet_native
+from sightpost_edge.novelty import ARRAYS, MEMBER, Novelty
 from sightpost_edge.pixels import Geometry, decode, fit
 from sightpost_edge.records import Pixels
+
+from .case import Photos
+from .export import HEAD
 
 NEEDED = (
     "test", "kept", "photos", "labels", "multi_label", "normalisation", "dataset", "recipe",
@@ -95,27 +100,54 @@ class RunFolder:
             except (OSError, ValueError) as exc:
                 raise DataError(f"{self.path / 'model.keras'} cannot be loaded ({exc})") from exc
 
-    def photos(
-        self, split: str, *, per_class: int | None = None, seed: int = 1
-    ) -> tuple[Pixels, NDArray[np.bool_]]:
-        """Fitted photos of a split and which labels apply, (n, classes).
+    @property
+    def contract(self) -> Contract:
+        """What training found out, in the device's terms."""
+        metrics = self.metrics
+        novelty = ("method", "threshold", "auroc", "false_alarm", "against")
+        return Contract(
+            self.labels, self.geometry, mean=self.mean, std=self.std,
+            multi_label=self.multi_label,
+            thresholds=tuple(float(row["score"]) for row in metrics["thresholds"]),
+            temperature=float(metrics["calibration"]["temperature"]),
+            novelty={name: metrics["novelty"][name] for name in novelty},
+        )  # fmt: skip
 
-        ``per_class`` draws that many of each class.
-        """
-        rows = self.select(split, per_class=per_class, seed=seed)
-        bar = tqdm(rows, desc=f"reading {split} photos", unit=" photos", leave=False, disable=None)
+    def novelty(self, model: Any) -> Novelty | None:
+        """Training's way of telling novel photos; an energy needs the head of ``model`` as well."""
+        found = self.metrics["novelty"]
+        path = self.path / MEMBER
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except FileNotFoundError:
+            arrays = {}
+        except (OSError, ValueError) as exc:
+            raise DataError(f"{path} cannot be read ({exc})") from exc
+        if found["method"] not in ARRAYS or any(n not in arrays for n in ARRAYS[found["method"]]):
+            return None
+        if found["method"] == "energy" and not self.multi_label:
+            kernel, bias = model.get_layer(HEAD).get_weights()
+            arrays = {"kernel": kernel, "bias": bias}
+        return Novelty(found["method"], float(found["threshold"]), arrays, self.multi_label)
+
+    def photos(self, rows: Sequence[dict[str, str]]) -> Photos:
+        """The photos of some rows, fitted."""
+        bar = tqdm(rows, desc="reading photos", unit=" photos", leave=False, disable=None)
         pixels = [fit(self.picture(row), self.geometry) for row in bar]
         truth = [[label in labels_of(row) for label in self.labels] for row in rows]
-        return np.stack(pixels), np.array(truth, np.bool_)
+        return Photos(np.stack(pixels), np.array(truth, np.bool_))
 
-    def select(self, split: str, *, per_class: int | None, seed: int) -> list[dict[str, str]]:
-        """Rows of split.csv; drawn from every class alike where ``per_class`` is given."""
+    def select(
+        self, split: str, *, per_class: int | None = None, seed: int = 1
+    ) -> list[dict[str, str]]:
+        """Rows of split.csv in an order drawn once; ``per_class`` takes as many of every class."""
         rows = [row for row in self.rows if row["split"] == split]
         if not rows:
             raise DataError(f"{self.path}/split.csv has no {split} photos")
-        if per_class is None:
-            return rows
         rng = np.random.default_rng(seed)
+        if per_class is None:
+            return [rows[i] for i in rng.permutation(len(rows))]
         drawn: list[dict[str, str]] = []
         for label in self.labels:
             mine = [row for row in rows if label in labels_of(row)]

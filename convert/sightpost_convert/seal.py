@@ -1,7 +1,7 @@
-"""Seals a chosen candidate into one Bundle: metadata, labels, contract and golden frames."""
+"""Seals a chosen candidate into one Bundle: metadata, labels, contract, golden frames, novelty."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,71 +15,91 @@ from sightpost_edge.contract import Contract
 from sightpost_edge.durable import make_folder, write_file
 from sightpost_edge.golden import seal_golden
 from sightpost_edge.interpreter import Network
+from sightpost_edge.novelty import MEMBER, Novelty
+from sightpost_edge.pixels import Geometry
 from sightpost_edge.records import Pixels
+from sightpost_edge.tried import remember
 
 from .metadata import append_files, attach_metadata
-
-GOLDEN_FRAMES = 6
-"""The device recomputes them at every start: six cost about six inferences."""
-GOLDEN_LONG_SIDE = 480
-"""Pixels: large enough that crop and resize are really exercised, small enough to carry along."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a model comes from, in plain records for the contract."""
+    """Where a model comes from, in plain records for the contract.
+
+    ``author``, ``description`` and ``license`` go into the standard metadata; ``localized`` gives
+    the labels in other languages, by language tag, for display.
+    """
 
     name: str
     training: Mapping[str, Any]
     conversion: Mapping[str, Any]
+    author: str = "made with sightpost"
+    description: str = ""
+    license: str = ""
+    localized: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def seal(
-    model: bytes, contract: Contract, photos: Sequence[Pixels], provenance: Provenance, out: Path
-) -> Bundle:
-    """Write the Bundle durably and open it the way a device will.
+    model: bytes, contract: Contract, frames: Iterable[tuple[str, Pixels]],
+    provenance: Provenance, out: Path, *, novelty: Novelty | None = None,
+) -> Bundle:  # fmt: skip
+    """Write the Bundle durably and open it the way a device will, every golden frame included.
 
     Args:
         model: the chosen FlatBuffer.
-        contract: labels, geometry, normalisation, kind and golden tolerance.
-        photos: (h, w, 3) uint8 R,G,B pictures of any size, to become golden frames.
+        contract: labels, geometry, normalisation, kind, delegate and golden tolerance.
+        frames: names and (h, w, 3) uint8 R,G,B pictures of any size, to become golden frames, the
+            most telling first.
         provenance: what to record about training and conversion.
         out: the file to write.
+        novelty: how to tell novel pictures, with the threshold that goes with this model.
     """
+    locales = {locale: f"labels_{locale}.txt" for locale in provenance.localized}
     described = attach_metadata(
         model,
         name=provenance.name,
-        description=f"Image classifier: {', '.join(contract.labels[:20])}",
+        description=provenance.description
+        or f"Image classifier: {', '.join(contract.labels[:20])}",
         version=__version__,
-        author="made with sightpost",
-        license="",
+        author=provenance.author,
+        license=provenance.license,
         mean=contract.mean,
         std=contract.std,
+        locales=locales,
     )
     files = {LABELS_FILE: "\n".join(contract.labels).encode()}
-    frames = {f"golden/{i:02d}.jpg": _jpeg(p) for i, p in enumerate(photos[:GOLDEN_FRAMES])}
-    network = Network(described)
-    golden = tuple(seal_golden(name, jpeg, contract, network) for name, jpeg in frames.items())
-    files.update(frames)
+    for locale, name in locales.items():
+        files[name] = "\n".join(provenance.localized[locale]).encode()
+    golden = {f"golden/{name}.jpg": _jpeg(picture, contract.geometry) for name, picture in frames}
+    network = Network(described, delegate=contract.delegate)
+    sealed = tuple(seal_golden(name, jpeg, contract, network) for name, jpeg in golden.items())
+    files.update(golden)
+    if novelty is not None and novelty.parameters:
+        files[MEMBER] = novelty.to_npz()
     complete = replace(
         with_files(contract, described, files),
         name=provenance.name,
-        golden=golden,
+        golden=sealed,
         training=provenance.training,
         conversion=provenance.conversion,
     )
     files[CONTRACT_FILE] = complete.to_json().encode()
     make_folder(out.parent)
     write_file(out, append_files(described, files))
-    return Bundle.open(out)
+    remember(described)
+    return Bundle.open(out, every_golden=True)
 
 
-def _jpeg(photo: Pixels) -> bytes:
-    """A golden frame as it is stored: a photo, decoded and fitted anew by every device."""
-    scale = GOLDEN_LONG_SIDE / max(photo.shape[:2])
+def _jpeg(picture: Pixels, geometry: Geometry) -> bytes:
+    """A golden frame as it is stored: decoded, cropped and scaled anew by every device.
+
+    At most 1.5 times the input on its short side: still resized, and small enough to carry along.
+    """
+    scale = 1.5 * max(geometry.width, geometry.height) / min(picture.shape[:2])
     if scale < 1:
-        photo = np.asarray(
-            cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        picture = np.asarray(
+            cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
         )
-    _, jpeg = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    _, jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     return bytes(jpeg)

@@ -9,12 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .container import CONTRACT_FILE, check_files, read_file, read_members
+from .container import (
+    CONTRACT_FILE,
+    check_files,
+    model_part,
+    read_contract,
+    read_file,
+    read_members,
+    wrong_fields,
+)
 from .contract import Contract
-from .errors import ContractMismatch, NotABundle
-from .golden import GoldenResult, recompute
+from .errors import ContractMismatch, NotABundle, SignatureRefused
+from .golden import GoldenResult, recompute_all
 from .interpreter import Network
+from .novelty import Novelty
 from .pixels import Geometry
+from .tflite_header import check_header, is_tflite
+from .trial import try_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +42,73 @@ class Bundle:
     network: Network = field(repr=False)
     verified: bool
     golden: tuple[GoldenResult, ...] = ()
+    novelty: Novelty | None = None
 
     @classmethod
-    def open(cls, path: Path, *, labels: Sequence[str] | None = None, threads: int = 1) -> "Bundle":
+    def open(
+        cls,
+        path: Path,
+        *,
+        labels: Sequence[str] | None = None,
+        threads: int = 1,
+        signed_sha256: str = "",
+        every_golden: bool = False,
+    ) -> "Bundle":
         """Open and verify, or refuse with a named reason.
+
+        Size, container, contract and digests are checked first; then the model is tried in a
+        child process (``trial``), and only then is it opened here.
 
         Args:
             path: a Bundle, or any .tflite image classifier when ``labels`` are given.
             labels: names in output order, only for a file that carries none.
             threads: of the interpreter.
+            signed_sha256: of the whole file, from a signature that holds: such a file needs no
+                trial, and another one in its place is refused.
+            every_golden: recompute all golden frames, not only as many as fit into a start.
 
         Raises:
-            ModelError: missing, too large, not a model.
+            ModelError: missing, too large, not a model, or it failed its trial.
             NotABundle: a plain .tflite and no labels given.
             BundleCorrupt, ContractMismatch, GoldenMismatch: see ``errors``.
         """
         blob = read_file(path)
+        if not is_tflite(blob):
+            check_header(blob)
         digest = hashlib.sha256(blob).hexdigest()
-        files = read_members(blob)
+        if signed_sha256 and digest != signed_sha256:
+            raise SignatureRefused(f"{path} is not the file that was signed")
+        files, model = read_members(blob), model_part(blob)
+        trusted = bool(signed_sha256)
         if CONTRACT_FILE not in files:
-            names = labels or _standard_labels(files)
-            return _plain(path, blob, digest, names, threads)
-        contract = Contract.from_json(files[CONTRACT_FILE].decode())
-        check_files(blob, files, contract)
-        if labels is not None and tuple(labels) != contract.labels:
-            raise ContractMismatch(
-                "the labels given differ from the labels sealed in the Bundle",
-                hint="leave --labels out: a Bundle carries its own",
-            )
-        network = Network(blob, threads=threads)
+            names = _names(path, labels or _standard_labels(files))
+            return _plain(path, model, digest, names, threads, trusted)
+        contract = read_contract(files)
+        check_files(model, files, contract)
+        _check_given(labels, contract)
+        network = _network(model, threads, contract.delegate, trusted)
         _check_graph(network, contract)
-        golden = tuple(recompute(g, files, contract, network) for g in contract.golden)
-        return cls(path, digest, contract, network, True, golden)
+        with wrong_fields():
+            golden = recompute_all(contract, files, network, every=every_golden)
+            novelty = Novelty.from_bundle(contract, files)
+        return cls(path, digest, contract, network, True, golden, novelty)
+
+
+def _network(model: bytes, threads: int, delegate: str, trusted: bool) -> Network:
+    check_header(model)
+    if not trusted:
+        try_once(model, delegate=delegate)
+    return Network(model, threads=threads, delegate=delegate)
+
+
+def _plain(
+    path: Path, model: bytes, digest: str, names: tuple[str, ...], threads: int, trusted: bool
+) -> Bundle:
+    network = _network(model, threads, "xnnpack", trusted)
+    height, width = network.input_shape
+    contract = Contract(labels=names, geometry=Geometry(width, height), name=path.stem)
+    _check_graph(network, contract)
+    return Bundle(path, digest, contract, network, False)
 
 
 def _standard_labels(files: dict[str, bytes]) -> list[str] | None:
@@ -73,23 +119,26 @@ def _standard_labels(files: dict[str, bytes]) -> list[str] | None:
     return None
 
 
-def _plain(
-    path: Path, blob: bytes, digest: str, labels: Sequence[str] | None, threads: int
-) -> Bundle:
-    network = Network(blob, threads=threads)
+def _names(path: Path, labels: Sequence[str] | None) -> tuple[str, ...]:
     if labels is None:
         raise NotABundle(
             f"{path} is a plain .tflite: it carries neither labels nor a contract",
             hint="give its labels, one per line, with --labels FILE; convert makes Bundles",
         )
-    height, width = network.input_shape
-    names = tuple(label for label in labels if label.strip())
-    contract = Contract(labels=names, geometry=Geometry(width, height), name=path.stem)
-    _check_graph(network, contract)
-    return Bundle(path, digest, contract, network, False)
+    return tuple(label for label in labels if label.strip())
+
+
+def _check_given(labels: Sequence[str] | None, contract: Contract) -> None:
+    if labels is not None and tuple(labels) != contract.labels:
+        raise ContractMismatch(
+            "the labels given differ from the labels sealed in the Bundle",
+            hint="leave --labels out: a Bundle carries its own",
+        )
 
 
 def _check_graph(network: Network, contract: Contract) -> None:
+    if min(network.input_shape) < 1:
+        raise ContractMismatch(f"the model takes pictures of {network.input_shape} pixels")
     if len(contract.labels) != network.classes:
         raise ContractMismatch(
             f"{len(contract.labels)} labels, but the model has {network.classes} outputs",

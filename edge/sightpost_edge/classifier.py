@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .bundle import Bundle
 from .errors import ModelError
+from .interpreter import Outputs
 from .pixels import fit
 from .records import ChannelOrder, Frame, Pixels, Prediction, Scores
 
@@ -30,14 +32,19 @@ class BundleClassifier:
 
     def scores(self, picture: Pixels, *, order: ChannelOrder = "rgb") -> Scores:
         """Scores of a picture of any size, (h, w, 3) uint8 in ``order``; (labels,) float32."""
+        return self.outputs(picture, order=order).scores
+
+    def outputs(self, picture: Pixels, *, order: ChannelOrder = "rgb") -> Outputs:
+        """Scores and embedding of a picture of any size, (h, w, 3) uint8 in ``order``."""
         contract = self.bundle.contract
         pixels = fit(picture, contract.geometry, order=order)
-        return self.bundle.network.scores(pixels, mean=contract.mean, std=contract.std)
+        return self.bundle.network.outputs(pixels, mean=contract.mean, std=contract.std)
 
     def classify(self, frame: Frame) -> Prediction:
         """Classify one Frame and say how long it took, crop and resize included."""
         began = time.perf_counter()
-        scores = self.scores(frame.pixels, order=frame.order)
+        scores, embedding = self.outputs(frame.pixels, order=frame.order)
+        novelty = self._novelty(scores, embedding)
         took_ms = (time.perf_counter() - began) * 1000
         if not np.isfinite(scores).all():
             raise ModelError(
@@ -45,7 +52,18 @@ class BundleClassifier:
                 hint="sightpost inspect checks the file; convert the run again",
             )
         best = int(scores.argmax())
-        return Prediction(frame, self.labels[best], float(scores[best]), scores, took_ms)
+        return Prediction(
+            frame, self.labels[best], float(scores[best]), scores, took_ms, embedding,
+            *((novelty, novelty > self.bundle.novelty.threshold)
+              if novelty is not None and self.bundle.novelty else (None, None)),
+        )  # fmt: skip
+
+    def _novelty(self, scores: Scores, embedding: NDArray[np.float32] | None) -> float | None:
+        tell = self.bundle.novelty
+        if tell is None:
+            return None
+        given = None if embedding is None else embedding[None]
+        return float(tell.scores(given, scores[None])[0])
 
 
 def classify(frames: Iterable[Frame], classifier: Classifier) -> Iterator[Prediction]:

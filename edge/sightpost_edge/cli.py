@@ -20,11 +20,15 @@ GROUP = "sightpost.commands"
 
 DEVICE_COMMANDS = {
     "run": "sightpost_edge.commands.run:run",
+    "bench": "sightpost_edge.commands.bench:bench",
     "classify": "sightpost_edge.commands.classify:classify",
     "events": "sightpost_edge.commands.events:events",
     "inspect": "sightpost_edge.commands.inspect:inspect",
+    "keys": "sightpost_edge.commands.keys:keys",
 }
-ORDER = ("demo", "data", "train", "convert", "inspect", "classify", "run", "events")
+ORDER = (
+    "demo", "data", "train", "convert", "inspect", "bench", "classify", "run", "events", "keys",
+)  # fmt: skip
 
 
 class Commands(typer.core.TyperGroup):
@@ -87,8 +91,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="From a folder of labelled photos to a camera that logs what it sees.",
     epilog="Exit codes: 0 done, 2 usage, 3 photos, 4 model, 5 camera or recording, 6 missing "
-    "extra, 7 store or disk, 8 conversion refused, 9 training, 130 interrupted, 141 the reader "
-    "of the output went away.",
+    "extra, 7 store or disk, 8 conversion refused, 9 training, 10 target, 130 interrupted, 141 the "
+    "reader of the output went away.",
 )
 
 

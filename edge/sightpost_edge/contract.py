@@ -9,6 +9,7 @@ from .errors import BundleCorrupt, ContractMismatch
 from .pixels import Geometry
 
 VERSION = 1
+DELEGATES = ("xnnpack", "none")
 
 NOTHING_LABELS = frozenset({"background", "blank", "empty", "none", "nothing"})
 """Class names that mean "nothing is there": they are logged as predictions, never as events."""
@@ -41,6 +42,8 @@ class Contract:
     so the scores are calibrated as they come. ``novelty`` says how well, and from which score on,
     things never seen were told from known ones: ``method``, ``threshold``, ``auroc``,
     ``false_alarm``.
+    ``delegate`` is what the scores were computed with, "xnnpack" or "none": with and without it
+    they differ by up to 0.09, so the device must use the same.
     ``files`` holds the SHA-256 of each part of the Bundle, "model" being the FlatBuffer.
     """
 
@@ -56,6 +59,7 @@ class Contract:
     novelty: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     kind: str = ""
+    delegate: str = "xnnpack"
     golden: tuple[Golden, ...] = ()
     golden_tolerance: float = 0.05
     files: Mapping[str, str] = field(default_factory=dict)
@@ -114,6 +118,11 @@ class Contract:
         return cls(**{**raw, **parts})
 
     def _refuse_unknown_rules(self) -> None:
+        if self.delegate not in DELEGATES:
+            raise ContractMismatch(
+                f"the contract asks for the unknown delegate {self.delegate!r}",
+                hint="update sightpost on this device, or convert the model again",
+            )
         rules = (self.geometry.shrink, self.geometry.grow, self.decoder)
         if rules != ("area", "linear", "opencv"):
             raise ContractMismatch(

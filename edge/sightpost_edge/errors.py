@@ -8,7 +8,8 @@
     │   ├── NotABundle             4   a plain .tflite without labels and contract
     │   ├── BundleCorrupt          4   bytes differ from what was sealed
     │   ├── ContractMismatch       4   labels, shape or type disagree with the graph
-    │   └── GoldenMismatch         4   this device computes something else than the workshop did
+    │   ├── GoldenMismatch         4   this device computes something else than the workshop did
+    │   └── SignatureRefused       4   the signature is missing, wrong, or by another key
     ├── SourceError                5   the camera or recording failed
     │   ├── SourceUnavailable      5   it cannot be opened
     │   └── SourceLost             5   it stopped while running
@@ -16,9 +17,11 @@
     ├── StoreError                 7   the event store cannot be used
     │   ├── StoreBusy              7   another run writes there
     │   └── DiskFull               7   no space left
-    ├── ConversionRefused          8   no candidate keeps the accuracy that training measured
-    └── TrainingError              9   training cannot start or go on
-        └── WeightsUnavailable     9   pretrained weights cannot be had or do not fit
+    ├── ConversionRefused          8   no candidate is within budget
+    ├── TrainingError              9   training cannot start or go on
+    │   └── WeightsUnavailable     9   pretrained weights cannot be had or do not fit
+    └── TargetUnreachable         10   the device could not be measured
+        └── ReportUnreadable      10   what it measured makes no sense here
 
 The figure is the exit code of the command line; 0 is success and 130 an interrupt before the work
 was done. ``sightpost run`` ends with 0 on Ctrl-C or SIGTERM: being stopped is how it finishes.
@@ -78,6 +81,10 @@ class GoldenMismatch(ModelError):
     """This device computes something else than the workshop did."""
 
 
+class SignatureRefused(ModelError):
+    """The signature is missing, wrong, or by another key."""
+
+
 class SourceError(SightpostError, OSError):
     """The camera or recording failed."""
 
@@ -113,7 +120,7 @@ class DiskFull(StoreError):
 
 
 class ConversionRefused(SightpostError):
-    """No candidate keeps the accuracy that training measured."""
+    """No candidate is within budget; the message says why of each, the hint what would help."""
 
     exit_code = 8
 
@@ -126,6 +133,16 @@ class TrainingError(SightpostError):
 
 class WeightsUnavailable(TrainingError):
     """Pretrained weights cannot be had or do not fit the backbone."""
+
+
+class TargetUnreachable(SightpostError):
+    """The device could not be measured: no connection, no sightpost there, or a strange answer."""
+
+    exit_code = 10
+
+
+class ReportUnreadable(TargetUnreachable, ValueError):
+    """A measurement's JSON is damaged, or another release wrote it; the message names the place."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
-"""The TFLite interpreter as one small object: raw pixels in, probabilities out."""
+"""The TFLite interpreter as one small object: raw pixels in, probabilities and embedding out."""
 
-from typing import Any
+import sys
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,19 +26,27 @@ def interpreter_class() -> Any:
     return Interpreter
 
 
-class Network:
-    """A loaded graph with one image input and one row of class scores.
+class Outputs(NamedTuple):
+    """What a network makes of a picture: (classes,) and, where it has that output, (features,)."""
 
-    ``input_shape`` is (height, width); ``classes`` the number of scores. Not thread-safe: one
-    interpreter per thread.
+    scores: Scores
+    embedding: NDArray[np.float32] | None
+
+
+class Network:
+    """A loaded graph with one image input, one row of class scores and perhaps an embedding.
+
+    ``input_shape`` is (height, width); ``classes`` the number of scores; ``features`` the length of
+    the embedding, 0 without one. Not thread-safe: one interpreter per thread.
     """
 
-    def __init__(self, model: bytes, *, threads: int = 1) -> None:
-        self._interpreter = _load(model, threads)
-        self._input, self._output = _tensors(self._interpreter)
+    def __init__(self, model: bytes, *, threads: int = 1, delegate: str = "xnnpack") -> None:
+        self._interpreter = _load(model, threads, delegate)
+        self._input, self._output, self._embedding = _tensors(self._interpreter)
         _, height, width, _ = self._input["shape"]
         self.input_shape = (int(height), int(width))
         self.classes = int(self._output["shape"][-1])
+        self.features = int(self._embedding["shape"][-1]) if self._embedding else 0
         self._tables: dict[tuple[float, float], NDArray[Any] | None] = {}
 
     @property
@@ -46,21 +55,32 @@ class Network:
         return str(np.dtype(self._input["dtype"]).name)
 
     def scores(self, pixels: Pixels, *, mean: float, std: float) -> Scores:
+        """The probabilities of ``outputs`` alone, (classes,) float32 in label order."""
+        return self.outputs(pixels, mean=mean, std=std).scores
+
+    def outputs(self, pixels: Pixels, *, mean: float, std: float) -> Outputs:
         """Run the graph once.
 
         Args:
             pixels: (height, width, 3) uint8, R,G,B, as ``pixels.fit`` made them.
             mean, std: the contract's normalisation, in grey levels.
-
-        Returns:
-            (classes,) float32, probabilities in label order.
         """
         table = self._table(mean, std)
         filled = pixels if table is None else table[pixels]
         self._interpreter.set_tensor(self._input["index"], filled[None])
-        self._interpreter.invoke()
-        raw = self._interpreter.get_tensor(self._output["index"]).reshape(-1)
-        return _dequantize(raw, self._output["quantization"])
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as exc:
+            raise ModelError(
+                f"the TFLite runtime cannot run this model ({_first_line(exc)})",
+                hint="sightpost inspect checks the file; convert it again",
+            ) from exc
+        scores = self._read(self._output)
+        return Outputs(scores, self._read(self._embedding) if self._embedding else None)
+
+    def _read(self, tensor: dict[str, Any]) -> NDArray[np.float32]:
+        raw = self._interpreter.get_tensor(tensor["index"]).reshape(-1)
+        return _dequantize(raw, tensor["quantization"])
 
     def _table(self, mean: float, std: float) -> NDArray[Any] | None:
         """What each grey level becomes at the input; None where raw bytes go in untouched."""
@@ -70,36 +90,58 @@ class Network:
         return self._tables[key]
 
 
-def _load(model: bytes, threads: int) -> Any:
+def _load(model: bytes, threads: int, delegate: str) -> Any:
     cls = interpreter_class()
+    options = {"model_content": model, "num_threads": threads}
+    if delegate == "none":
+        resolver = sys.modules[cls.__module__].OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        options["experimental_op_resolver_type"] = resolver
     try:
         with quiet_native():
-            interpreter = cls(model_content=model, num_threads=threads)
+            interpreter = cls(**options)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as exc:
         raise ModelError(
-            f"the TFLite runtime refuses this file ({str(exc).strip().splitlines()[0]})",
+            f"the TFLite runtime refuses this file ({_first_line(exc)})",
             hint="is it a .tflite, and was it copied whole?",
         ) from exc
     return interpreter
 
 
-def _tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The image input and the scores output: by signature name where there is one."""
+def _first_line(exc: Exception) -> str:
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0]
+
+
+def _tensors(
+    interpreter: Any,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
+    """The image input, the scores and the embedding: by signature name where there is one."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or len(inputs[0]["shape"]) != 4 or inputs[0]["shape"][-1] != 3:
         raise ContractMismatch("the model does not take one RGB image")
-    output = outputs[0]
-    for signature in interpreter.get_signature_list().values():
-        if "scores" in signature["outputs"] and len(outputs) > 1:
-            runner = interpreter.get_signature_runner()
-            index = runner.get_output_details()["scores"]["index"]
-            output = next(o for o in outputs if o["index"] == index)
+    named = _named(interpreter, outputs)
+    output, embedding = named.get("scores", outputs[0]), named.get("embedding")
     if np.dtype(output["dtype"]) not in (np.float32, np.uint8, np.int8):
         raise ContractMismatch(f"the model's output type {np.dtype(output['dtype']).name} is odd")
     if len(output["shape"]) != 2 or output["shape"][0] != 1 or inputs[0]["shape"][0] != 1:
         raise ContractMismatch("the model does not give one row of class scores")
-    return inputs[0], output
+    if embedding is not None and (len(embedding["shape"]) != 2 or embedding["shape"][0] != 1):
+        raise ContractMismatch("the model's embedding is not one row")
+    return inputs[0], output, embedding
+
+
+def _named(interpreter: Any, outputs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Outputs by their names in the first signature: converters may reorder them."""
+    keys = list(interpreter.get_signature_list())
+    if len(outputs) < 2 or not keys:
+        return {}
+    details = interpreter.get_signature_runner(keys[0]).get_output_details()
+    places = {output["index"]: output for output in outputs}
+    return {
+        name: places[int(tensor["index"])]
+        for name, tensor in details.items()
+        if int(tensor["index"]) in places
+    }
 
 
 def _levels(tensor: dict[str, Any], mean: float, std: float) -> NDArray[Any] | None:

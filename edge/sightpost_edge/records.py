@@ -37,13 +37,21 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the classifier says about one Frame; ``scores`` is (labels,) float32 in label order."""
+    """What the classifier says about one Frame.
+
+    ``scores`` is (labels,) float32 in label order, ``embedding`` (features,) float32 where the
+    model gives one. ``novelty`` says how unlike everything known the Frame is, ``novel`` whether
+    that is over the contract's threshold; None where the Bundle cannot tell.
+    """
 
     frame: Frame
     label: str
     score: float
     scores: Scores = field(repr=False)
     inference_ms: float = 0.0
+    embedding: NDArray[np.float32] | None = field(default=None, repr=False)
+    novelty: float | None = None
+    novel: bool | None = None
 
     def as_row(self) -> dict[str, Any]:
         """The plain log's row: flat, JSON-ready."""

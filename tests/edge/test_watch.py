@@ -9,6 +9,7 @@ from sightpost_edge.bundle import Bundle
 from sightpost_edge.classifier import BundleClassifier
 from sightpost_edge.decide import Rules
 from sightpost_edge.errors import ModelError, SourceLost
+from sightpost_edge.interpreter import Outputs
 from sightpost_edge.sinks.log import PredictionLog
 from sightpost_edge.store import EventStore, read_events
 from sightpost_edge.testing import FakeClassifier, ScriptedSource, colour_frames
@@ -50,6 +51,6 @@ def test_scores_that_are_not_numbers_end_the_run(
     """One NaN in the smoothing would blind the device for ever in silence."""
     bundle = Bundle.open(bundle_file)
     nan = np.full(3, np.nan, np.float32)
-    monkeypatch.setattr(type(bundle.network), "scores", lambda *a, **k: nan)
+    monkeypatch.setattr(type(bundle.network), "outputs", lambda *a, **k: Outputs(nan, None))
     with pytest.raises(ModelError, match="not finite"):
         BundleClassifier(bundle).classify(colour_frames("red")[0])

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sightpost_convert.conversion import run_conversion
+from sightpost_convert.court import hold_court
+from sightpost_convert.from_run import case_of_run
+from sightpost_convert.target import parse_target
+from sightpost_convert.verdict import Budget
 from sightpost_edge.errors import ConfigError, DataError
 from sightpost_train import requantize
 from sightpost_train.requantize import run_quantization_aware
@@ -30,7 +33,7 @@ def test_it_is_a_run_like_any_other(requantized: Path, trained_run: TrainedRun) 
     """The same files, the same split, both stages judged."""
     mine, theirs = ({p.name for p in run.iterdir()} for run in (requantized, trained_run.path))
     # Another test may have converted that run; novelty may need no arrays.
-    assert mine ^ theirs <= {"novelty.npz", "table.json"}
+    assert mine ^ theirs <= {"novelty.npz", "court.json", "court.png"}
     metrics = json.loads((requantized / "metrics.json").read_text())
     assert [s["name"] for s in metrics["stages"]] == ["int8, not tuned", "quantization-aware"]
     assert metrics["test"]["accuracy"] >= 0.8
@@ -42,11 +45,13 @@ def test_it_is_a_run_like_any_other(requantized: Path, trained_run: TrainedRun) 
     assert mine == rows
 
 
-def test_its_int8_is_what_it_was_trained_as(requantized: Path, tmp_path: Path) -> None:
+def test_its_int8_is_what_it_was_trained_as(requantized: Path) -> None:
     """The converter's int8 has the accuracy that training measured, to a photo."""
-    _, rows = run_conversion(requantized, tmp_path / "m.tflite")
+    with case_of_run(requantized) as case:
+        rows = hold_court(case, Budget(), parse_target("this-machine"), str).rows
+    assert [row.kind for row in rows] == ["float32", "int8-tensorflow"]
     metrics = json.loads((requantized / "metrics.json").read_text())
-    int8 = next(row for row in rows if row.kind == "int8")
+    int8 = next(row for row in rows if row.kind == "int8-tensorflow")
     assert abs(int8.accuracy - metrics["test"]["accuracy"]) <= 1 / metrics["photos"]["test"] + 1e-9
 
 

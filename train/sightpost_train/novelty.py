@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightpost_edge.novelty import EMBEDDING_METHODS, score, unit
+
 from .calibration import Floats
-from .head import probabilities, refit
+from .head import refit
 from .results import Novelty
 
 Parameters = dict[str, NDArray[np.float32]]
@@ -16,16 +19,11 @@ METHODS = ("gaussian", "knn", "energy", "max_score")
 """In order of preference; the last two need no embedding. Leaving classes out flatters these: on
 steel ``max_score`` came within 0.002 of the best and caught 8 of 100 flowers, ``gaussian`` all."""
 
-EMBEDDING_METHODS = METHODS[:2]
-
 DIMENSIONS = 32
 """Of 1,280 these are kept, 164 KB; 48 or 64 changed no AUROC on flowers or steel by over 0.03."""
 
 NEIGHBOURS = 1000
 """Training photos kept for ``knn``, 128 KB; with 300 the AUROC fell by 0.02."""
-
-NEAREST = {"gaussian": 1, "knn": 3}
-"""Which nearest point counts; a third photo, since a single odd one in training is no company."""
 
 CLOSE_ENOUGH = 0.02
 """A method must beat those preferred to it by more than this, which 50 photos a class hardly tell
@@ -92,60 +90,26 @@ def novelty(
     )
 
 
-def score(
-    method: str,
-    parameters: Parameters,
-    embeddings: Floats,
-    logits: Floats,
-    *,
-    multi_label: bool = False,
-) -> Floats:
-    """How novel each photo is, (n,), greater is more; (n, features) and (n, classes) given.
-
-    max_score: 1 - greatest score (Hendrycks, Gimpel 2017, arXiv:1610.02136).
-    energy: -log sum exp of the logits (Liu et al. 2020, arXiv:2010.03759), or with sigmoids the
-    sum over labels (Wang et al. 2021, arXiv:2103.15726).
-    gaussian: Mahalanobis distance to the nearest class mean (Lee et al. 2018, arXiv:1807.03888).
-    knn: distance to the third-nearest training photo (Sun et al. 2022, arXiv:2204.06507).
-    The last two on embeddings of length 1, as a distance within the main directions of the
-    training photos plus what lies outside these (Wang et al. 2022, arXiv:2203.10807), without
-    which five flowers against other photos fall from 0.9-1.0 to 0.6-0.9.
-    """
-    if method == "max_score":
-        return np.asarray(1 - probabilities(logits, multi_label=multi_label).max(axis=1))
-    if method == "energy":
-        if multi_label:
-            return np.asarray(-np.logaddexp(0, logits).sum(axis=1))
-        return np.asarray(-np.logaddexp.reduce(logits, axis=1))
-    centred = _unit(embeddings) - parameters["centre"]
-    within = centred @ parameters["projection"]
-    outside = (centred**2).sum(axis=1) - (within**2).sum(axis=1)
-    within, points = within @ parameters["whitening"], parameters["points"]
-    squared = (within**2).sum(axis=1)[:, None] - 2 * within @ points.T + (points**2).sum(axis=1)
-    nearest = min(NEAREST[method], len(points)) - 1
-    inside = np.partition(squared, nearest, axis=1)[:, nearest]
-    return np.asarray(inside + parameters["weight"] * outside)
-
-
 def fit(method: str, embeddings: Floats, truth: Floats, *, seed: int) -> Parameters:
     """The arrays ``score`` needs, from (n, features) and (n, classes); under 300 KB at 1,280."""
     if method not in EMBEDDING_METHODS:
         return {}
     rng = np.random.default_rng(seed)
     rows = _some(np.arange(len(embeddings)), FIT_PHOTOS, rng)
-    unit = _unit(embeddings[rows])
-    centre, projection = _main_directions(unit, seed)
-    within = (unit - centre) @ projection
+    seen = unit(embeddings[rows])
+    centre, projection = _main_directions(seen, seed)
+    within = (seen - centre) @ projection
     if method == "gaussian":
         points, whitening = _classes(within, truth[rows])
-        outside = ((unit - centre) ** 2).sum(axis=1) - (within**2).sum(axis=1)
-        weight = 1 / max(float(outside.mean()), 1e-6)
+        outside = ((seen - centre) ** 2).sum(axis=1) - (within**2).sum(axis=1)
+        weight, labels = 1 / max(float(outside.mean()), 1e-6), np.arange(len(points))
     else:
-        points = within[_some(np.arange(len(within)), NEIGHBOURS, rng)]
+        kept = _some(np.arange(len(within)), NEIGHBOURS, rng)
+        points, labels = within[kept], truth[rows][kept].argmax(axis=1)
         whitening, weight = np.eye(within.shape[1]), 1.0
-    arrays: dict[str, Floats] = {
+    arrays: dict[str, NDArray[Any]] = {
         "centre": centre, "projection": projection, "whitening": whitening,
-        "points": points, "weight": np.array([weight]),
+        "points": points, "weight": np.array([weight]), "labels": labels,
     }  # fmt: skip
     return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
 
@@ -278,8 +242,3 @@ def _classes(within: Floats, truth: Floats) -> tuple[Floats, Floats]:
 def _some(rows: NDArray[np.intp], most: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """At most so many of ``rows``, in order."""
     return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
-
-
-def _unit(embeddings: Floats) -> Floats:
-    length = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return np.asarray(embeddings / np.maximum(length, 1e-12))

@@ -29,11 +29,14 @@ def read_labels(path: Path) -> list[str]:
     return labels
 
 
-def open_bundle(model: Path, labels: Path | None, *, threads: int = 1) -> "Bundle":
+def open_bundle(
+    model: Path, labels: Path | None, *, threads: int = 1, every_golden: bool = False
+) -> "Bundle":
     """Open and verify a model; say on stderr what could not be verified."""
     from ..bundle import Bundle
 
-    bundle = Bundle.open(model, labels=read_labels(labels) if labels else None, threads=threads)
+    names = read_labels(labels) if labels else None
+    bundle = Bundle.open(model, labels=names, threads=threads, every_golden=every_golden)
     if not bundle.verified:
         print(
             f"sightpost: {model} is not a Bundle: label order, pixel scaling and the scores "

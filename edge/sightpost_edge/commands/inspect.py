@@ -1,6 +1,9 @@
 """``sightpost inspect``: what a model file is, what it promises, and whether it keeps it."""
 
+import contextlib
 import json as jsonlib
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
+    from ..manifest import Manifest
+    from ..minikeys import PublicKey
 
 
 def inspect(
@@ -15,6 +20,9 @@ def inspect(
     labels: Annotated[
         Path | None, typer.Option(help="Label file, for a .tflite that is not a Bundle.")
     ] = None,
+    trust: Annotated[
+        str, typer.Option(metavar="PUB", help="Public key that must have signed it: file or text.")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
 ) -> None:
     """Verify a Bundle and show it: digest, labels, provenance, golden frames recomputed here.
@@ -23,12 +31,53 @@ def inspect(
     """
     from .common import open_bundle
 
-    bundle = open_bundle(model, labels)
-    facts = _facts(bundle)
+    if trust:
+        bundle, signature = _open_signed(model, labels, trust)
+    else:
+        _say_unchecked(model)
+        bundle, signature = open_bundle(model, labels, every_golden=True), None
+    facts = {**_facts(bundle), "signature": signature}
     if json:
         print(jsonlib.dumps(facts, indent=1, ensure_ascii=False))
     else:
         _print(facts, bundle)
+
+
+def _open_signed(model: Path, labels: Path | None, trust: str) -> "tuple[Bundle, dict[str, Any]]":
+    """Open a model only once its signature holds, then hold it to the Manifest."""
+    from ..bundle import Bundle
+    from ..container import read_file
+    from ..manifest import verify_file
+    from .common import read_labels
+    from .keys import find_public_key
+
+    public = find_public_key(trust)
+    content = read_file(model)
+    manifest = verify_file(model, content, public)
+    names = read_labels(labels) if labels else None
+    bundle = Bundle.open(model, labels=names, signed_sha256=manifest.sha256, every_golden=True)
+    manifest.check(content, bundle.contract.labels)
+    return bundle, _signature(public, manifest)
+
+
+def _signature(public: "PublicKey", manifest: "Manifest") -> dict[str, Any]:
+    return {
+        "key_id": public.name,
+        "name": manifest.name,
+        "version": manifest.version,
+        "min_runtime": manifest.min_runtime,
+        "target": manifest.target,
+        "expires": manifest.expires,
+        "expired": manifest.expired(datetime.now(UTC).date()),
+    }
+
+
+def _say_unchecked(model: Path) -> None:
+    beside = Path(f"{model}.minisig")
+    with contextlib.suppress(OSError):
+        if not beside.exists():
+            return
+        print(f"sightpost: {beside} was not checked; --trust PUB does it", file=sys.stderr)
 
 
 def _facts(bundle: "Bundle") -> dict[str, Any]:
@@ -71,6 +120,8 @@ def _print(facts: dict[str, Any], bundle: "Bundle") -> None:
     print(f"{facts['file']}: {facts['name']} ({facts['kind'] or 'unknown kind'}), {state}")
     print(f"  sha256      {facts['sha256']}")
     print(f"  size        {facts['bytes']:,} bytes")
+    if signature := facts["signature"]:
+        print(f"  signature   {_signed_by(signature)}")
     shape = facts["input"]
     print(f"  input       {shape['width']} x {shape['height']} RGB, {shape['type']}")
     print(
@@ -93,6 +144,12 @@ def _print(facts: dict[str, Any], bundle: "Bundle") -> None:
             f"  golden      named {golden['label']}: pixels {golden['pixels']}, "
             f"scores off {golden['scores_off']:.4f} (allowed {tolerance})"
         )
+
+
+def _signed_by(signature: dict[str, Any]) -> str:
+    expiry = f"expires {signature['expires']}" if signature["expires"] else "expires never"
+    late = ", which is past by this clock" if signature["expired"] else ""
+    return f"signed by {signature['key_id']}: version {signature['version']}, {expiry}{late}"
 
 
 def _shortened(labels: list[str]) -> str:

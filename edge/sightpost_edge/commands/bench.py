@@ -1,0 +1,145 @@
+"""``sightpost bench``: how long models take and how much memory they need, on this machine."""
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from ..bench_report import Measured
+
+LINE_PERIOD_S = 0.1
+MOST_THREADS = 64
+
+
+def bench(
+    models: Annotated[
+        list[Path], typer.Argument(help="Bundles, .tflite files, and folders of them.")
+    ],
+    threads: Annotated[
+        str, typer.Option(help="Numbers of threads, for example 1,2,4; default: up to the cores.")
+    ] = "",
+    seconds: Annotated[
+        float, typer.Option(help="For each number of threads, shared by all models.", min=0.0)
+    ] = 5.0,
+    json: Annotated[bool, typer.Option("--json", help="All of it as one JSON line.")] = False,
+) -> None:
+    """Measure models against each other: time of one invoke, peak memory, what XNNPACK takes over.
+
+    A model that cannot be run is a row with the reason; exit code 4 where none can.
+    """
+    from ..bench import as_json, default_threads, measure, this_machine
+
+    files, counts = find_models(models), parse_threads(threads) or default_threads()
+    line = _Line()
+    try:
+        rows = measure(files, threads=counts, seconds=seconds, progress=line.show)
+    finally:
+        line.wipe()
+    machine = this_machine()
+    if json:
+        print(as_json(machine, rows))
+    else:
+        print(f"sightpost: {machine}", file=sys.stderr)
+        _print(rows, counts)
+    for warning in machine.warnings():
+        print(f"sightpost: {warning}", file=sys.stderr)
+    if all(row.failure for row in rows):
+        raise ModelError(f"none of {len(rows)} models runs here: {rows[0].failure}")
+
+
+def parse_threads(text: str) -> tuple[int, ...]:
+    """ "1,2,4" as numbers, each once; nothing for an empty text.
+
+    Raises:
+        ConfigError: something else stands there.
+    """
+    words = [word.strip() for word in text.split(",")] if text.strip() else []
+    for word in words:
+        if not (word.isascii() and word.isdigit() and 1 <= int(word) <= MOST_THREADS):
+            raise ConfigError(
+                f"--threads takes whole numbers from 1 to {MOST_THREADS}, not {word!r}",
+                hint="for example --threads 1,2,4",
+            )
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def find_models(paths: Sequence[Path]) -> Mapping[str, Path]:
+    """Model files by the name they get in the table: the file's own, or its path where two agree.
+
+    Raises:
+        ModelError: nothing is there.
+    """
+    files: list[Path] = []
+    for path in paths:
+        found = sorted(path.glob("*.tflite")) if path.is_dir() else [path]
+        if not found:
+            raise ModelError(f"no .tflite files in {path}")
+        if not found[0].is_file():
+            raise ModelError(f"no model at {path}", hint="sightpost convert makes one from a run")
+        files.extend(found)
+    files = list(dict.fromkeys(files))
+    names = [file.name for file in files]
+    return {f.name if names.count(f.name) == 1 else str(f): f for f in files}
+
+
+def _print(rows: Sequence["Measured"], counts: Sequence[int]) -> None:
+    from .common import print_table
+
+    heading = ["model", "KiB", "input", "XNNPACK", "peak MB"]
+    heading += [f"{n} thread{'s' * (n > 1)}: median / p95 ms" for n in counts]
+    failed = any(row.failure for row in rows)
+    table = [_cells(row, counts) + [row.failure] * failed for row in rows]
+    print_table(table, heading + ["failure"] * failed)
+
+
+def _cells(row: "Measured", counts: Sequence[int]) -> list[str]:
+    times = {t.threads: f"{t.median_ms:.2f} / {t.p95_ms:.2f}" for t in row.timings}
+    known = bool(row.input_type)
+    return [
+        row.name,
+        f"{row.size_bytes / 1024:.0f}",
+        row.input_type or "-",
+        _delegated(row) if known else "-",
+        f"{row.peak_mb:.1f}" if known else "-",
+        *(times.get(n, "-") for n in counts),
+    ]
+
+
+def _delegated(row: "Measured") -> str:
+    """ "all" is what a board wants; every further partition costs a change-over."""
+    if not row.partitions:
+        return "none"
+    if row.partitions == 1 and not row.nodes:
+        return "all"
+    parts = f"{row.partitions} part{'s' * (row.partitions > 1)}"
+    return f"{parts} + {row.nodes} ops" if row.nodes else parts
+
+
+class _Line:
+    """One line on stderr that is written over; nothing where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._due_s = 0.0
+        self._shown = 0
+
+    def show(self, text: str) -> None:
+        if not self._live or time.monotonic() < self._due_s:
+            return
+        self._due_s = time.monotonic() + LINE_PERIOD_S
+        text = text[: shutil.get_terminal_size().columns - 1]
+        sys.stderr.write("\r" + text.ljust(self._shown))
+        sys.stderr.flush()
+        self._shown = len(text)
+
+    def wipe(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r" + " " * self._shown + "\r")
+            sys.stderr.flush()
