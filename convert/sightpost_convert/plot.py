@@ -11,6 +11,7 @@ from .judge import Judgement
 
 CHOSEN, GOOD, OUT = "#1b7f4d", "#2d6cb5", "#b5523a"
 """Told apart by marker as well: not everybody sees red and green."""
+MEANINGS = (("*", CHOSEN, "chosen"), ("o", GOOD, "within budget"), ("X", OUT, "out of budget"))
 LEAST_SPAN = 0.05
 """Of the accuracy axis: a difference of one photo shall not look like an abyss."""
 
@@ -53,7 +54,9 @@ def draw_court(ruling: Ruling, path: Path) -> None:
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")
-    axes.legend(loc="lower right", frameon=False)
+    for marker, colour, meaning in MEANINGS:
+        axes.scatter([], [], marker=marker, c=colour, s=60, label=meaning)
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
     with writing_to(path):
         figure.savefig(path, dpi=130)
 
@@ -63,7 +66,7 @@ def _colour(row: Judgement, *, chosen: bool) -> str:
 
 
 def _mark(axes: Any, row: Judgement, *, chosen: bool) -> None:
-    marker = "*" if chosen else "o" if row.within_budget else "X"
+    marker = MEANINGS[0 if chosen else 1 if row.within_budget else 2][0]
     axes.scatter(
         [row.median_ms], [row.accuracy], s=220 if chosen else 70, marker=marker,
         c=_colour(row, chosen=chosen), edgecolors="white", zorder=2,

@@ -84,7 +84,7 @@ def commands_in(page: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("page", ["README.md", "systemd/README.md", "docs/training.md"])
+@pytest.mark.parametrize("page", ["README.md", "systemd/README.md", "docs/training.md", "docs/conversion.md", "docs/signing.md"])
 def test_commands_in_the_docs_exist(page: str) -> None:
     """Every `sightpost ...` line in a page uses a command and options that --help lists."""
     cli = (DOCS / "cli.md").read_text()
@@ -97,7 +97,7 @@ def test_commands_in_the_docs_exist(page: str) -> None:
             continue
         assert len(section) == 2, line
         options = [word.split("=")[0] for word in words if word.startswith("--")]
-        block = section[1] if words[0] in ("data", "events") else section[1].split("\n## ")[0]
+        block = section[1] if words[0] in ("data", "events", "keys") else section[1].split("\n## ")[0]
         assert not [o for o in options if o not in block], line
 
 
