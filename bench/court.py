@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sightpost_convert.bulk import answers
 from sightpost_convert.court import Ruling, hold_court
 from sightpost_convert.from_run import case_of_run
 from sightpost_convert.judge import decisions, right
@@ -36,7 +37,7 @@ def main(runs: list[Path]) -> None:
             courts.append({"run": run.name, "chosen": ruling.chosen and ruling.chosen.kind,
                            "seconds": ruling.seconds,
                            "table": [table_row(row) for row in ruling.rows]})  # fmt: skip
-            gather(ruling, case.contract, case.test.truth, hits, same)
+            gather(ruling, case.contract, case.test.pixels, case.test.truth, hits, same)
     whole = {kind: parts for kind, parts in hits.items() if len(parts) == len(runs)}
     reference = np.concatenate(whole["float32"])
     print(json.dumps({
@@ -47,14 +48,14 @@ def main(runs: list[Path]) -> None:
     }, indent=1))  # fmt: skip
 
 
-def gather(ruling: Ruling, contract, truth, hits, same) -> None:
+def gather(ruling: Ruling, contract, pixels, truth, hits, same) -> None:
     """Photo by photo: named rightly, and decided as float32 did."""
-    rows = {row.kind: row for row in ruling.rows if row.answers and len(row.answers) == len(truth)}
+    # Those that the court stopped as hopeless count in full here.
+    found = {kind: answers(model, contract, pixels).scores for kind, model in ruling.models.items()}
     if ruling.chosen:
-        rows[CHOSEN] = ruling.chosen
-    float_decisions = decisions(rows["float32"].answers.scores, contract)
-    for kind, row in rows.items():
-        scores = row.answers.scores
+        found[CHOSEN] = found[ruling.chosen.kind]
+    float_decisions = decisions(found["float32"], contract)
+    for kind, scores in found.items():
         hits.setdefault(kind, []).append(right(scores, truth, multi_label=contract.multi_label))
         equal = (decisions(scores, contract) == float_decisions).all(axis=1)
         same.setdefault(kind, []).append(equal)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightpost_convert.candidates import TOLERANCES, Workbench
+from sightpost_convert.candidates import Workbench, tolerance
 from sightpost_convert.export import float_model, save
 from sightpost_convert.ranges import images
 from sightpost_convert.seal import Provenance, seal
@@ -39,7 +39,7 @@ def main() -> None:
     )
     labels = unique(read_labels(given.labels)[-1000:])
     contract = Contract(labels, Geometry(given.px, given.px), kind="int8", threshold=0.3,
-                        golden_tolerance=TOLERANCES["int8"])  # fmt: skip
+                        golden_tolerance=tolerance("int8"))  # fmt: skip
     photos = [read_photo(path) for path in list_photos(given.photos)]
     calibration = np.stack([fit(photo, contract.geometry) for photo in photos])
     with tempfile.TemporaryDirectory() as saved:

@@ -75,6 +75,13 @@ def test_the_example_site_file_names_every_key() -> None:
             assert re.search(rf"^(# |\[)?{field.name}\b", text, re.MULTILINE), field.name
 
 
+PAGES = (
+    "README.md", "systemd/README.md", "docs/training.md", "docs/conversion.md", "docs/signing.md",
+)  # fmt: skip
+GROUPS = ("data", "events", "keys")
+"""Commands whose options stand in the sections of their sub-commands."""
+
+
 def commands_in(page: Path) -> list[str]:
     blocks = re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", page.read_text(), re.M | re.S)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
@@ -84,7 +91,7 @@ def commands_in(page: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("page", ["README.md", "systemd/README.md", "docs/training.md", "docs/conversion.md", "docs/signing.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_commands_in_the_docs_exist(page: str) -> None:
     """Every `sightpost ...` line in a page uses a command and options that --help lists."""
     cli = (DOCS / "cli.md").read_text()
@@ -97,7 +104,7 @@ def test_commands_in_the_docs_exist(page: str) -> None:
             continue
         assert len(section) == 2, line
         options = [word.split("=")[0] for word in words if word.startswith("--")]
-        block = section[1] if words[0] in ("data", "events", "keys") else section[1].split("\n## ")[0]
+        block = section[1] if words[0] in GROUPS else section[1].split("\n## ")[0]
         assert not [o for o in options if o not in block], line
 
 
