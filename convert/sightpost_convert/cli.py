@@ -76,7 +76,7 @@ def _case(
     source: Path, labels: Path | None, photos: Path | None
 ) -> Iterator[tuple["Case", Path | None]]:
     """The case, and the run folder where there is one."""
-    if source.is_file() and source.suffix == ".tflite":
+    if source.suffix == ".tflite" and not source.is_dir():
         from .imported import case_of_model
 
         if photos is None:

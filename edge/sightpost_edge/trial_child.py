@@ -16,7 +16,8 @@ from .errors import SightpostError
 from .interpreter import Network, interpreter_class
 
 OPEN_FILES = 32
-OUTPUT_BYTES = 0
+OUTPUT_BYTES = 64 * 1024
+"""For a file: enough for an emulator's copy of /proc/cpuinfo, too little to fill a disk."""
 NICE = 5
 MAX_MESSAGE = 500
 _PR_SET_NO_NEW_PRIVS = 38

@@ -86,18 +86,19 @@ def test_a_child_that_eats_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_the_child_may_not_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No file grows, few files open, no core is left, no privilege is gained."""
+    """No file grows beyond 64 KiB, few files open, no core is left, no privilege is gained."""
     probe = (
         "import resource as r, os; "
         "from sightpost_edge.trial_child import _shut_in; _shut_in(256, 9); "
         "limits = [r.getrlimit(k)[0] for k in (r.RLIMIT_CORE, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE)]; "
         "privileges = 'NoNewPrivs:\\t1' in open('/proc/self/status').read(); "
         f"file = os.open({str(tmp_path / 'x')!r}, os.O_CREAT | os.O_WRONLY); "
+        "os.write(file, bytes(70_000)); "
         "exec('try: os.write(file, b\"x\")\\nexcept OSError as exc: why = exc.errno'); "
         "import errno, sys; sys.exit(f'{limits} {privileges} {errno.errorcode[why]}')"
     )
     child(monkeypatch, trial.PROGRAM.split("from")[0] + probe)
-    with pytest.raises(ModelError, match=r"\[0, 0, 32\] True EFBIG"):
+    with pytest.raises(ModelError, match=r"\[0, 65536, 32\] True EFBIG"):
         try_model(tiny_model())
 
 
