@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .bundle import Bundle
 from .errors import ModelError
@@ -43,9 +42,10 @@ class BundleClassifier:
     def classify(self, frame: Frame) -> Prediction:
         """Classify one Frame and say how long it took, crop and resize included."""
         began = time.perf_counter()
-        scores, embedding = self.outputs(frame.pixels, order=frame.order)
-        novelty = self._novelty(scores, embedding)
+        outputs = self.outputs(frame.pixels, order=frame.order)
+        novelty, novel = self.novelty(outputs)
         took_ms = (time.perf_counter() - began) * 1000
+        scores, embedding = outputs
         if not np.isfinite(scores).all():
             raise ModelError(
                 "the model gives scores that are not finite",
@@ -53,17 +53,18 @@ class BundleClassifier:
             )
         best = int(scores.argmax())
         return Prediction(
-            frame, self.labels[best], float(scores[best]), scores, took_ms, embedding,
-            *((novelty, novelty > self.bundle.novelty.threshold)
-              if novelty is not None and self.bundle.novelty else (None, None)),
+            frame, self.labels[best], float(scores[best]), scores, took_ms,
+            embedding, novelty, novel,
         )  # fmt: skip
 
-    def _novelty(self, scores: Scores, embedding: NDArray[np.float32] | None) -> float | None:
+    def novelty(self, outputs: Outputs) -> tuple[float, bool] | tuple[None, None]:
+        """How unlike everything known, and whether that is over the Bundle's threshold."""
         tell = self.bundle.novelty
         if tell is None:
-            return None
-        given = None if embedding is None else embedding[None]
-        return float(tell.scores(given, scores[None])[0])
+            return None, None
+        embeddings = None if outputs.embedding is None else outputs.embedding[None]
+        found = float(tell.scores(embeddings, outputs.scores[None])[0])
+        return found, found > tell.threshold
 
 
 def classify(frames: Iterable[Frame], classifier: Classifier) -> Iterator[Prediction]:

@@ -19,11 +19,15 @@ TOP = 5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One photo's labels, best first, with their scores."""
+    """One photo's labels, best first, with their scores.
+
+    ``novel``: whether it is unlike all that the model was trained on; None where it cannot tell.
+    """
 
     path: str
     labels: tuple[str, ...]
     scores: tuple[float, ...]
+    novel: bool | None = None
 
 
 def classify(
@@ -90,19 +94,19 @@ def _verdicts(
 
     for path in files:
         try:
-            scores = classifier.scores(read_photo(path))
+            outputs = classifier.outputs(read_photo(path))
         except PhotoUnreadable as exc:
             print(f"sightpost: left out: {exc}", file=sys.stderr)
             unreadable.append(str(path))
             continue
-        yield _verdict(path, scores, classifier.labels)
+        _, novel = classifier.novelty(outputs)
+        yield _verdict(path, outputs.scores, classifier.labels, novel)
 
 
-def _verdict(path: Path, scores: "Scores", labels: tuple[str, ...]) -> Verdict:
+def _verdict(path: Path, scores: "Scores", labels: tuple[str, ...], novel: bool | None) -> Verdict:
     order = (-scores).argsort(kind="stable")[:TOP]
-    return Verdict(
-        str(path), tuple(labels[i] for i in order), tuple(round(float(scores[i]), 4) for i in order)
-    )
+    named = tuple(labels[i] for i in order)
+    return Verdict(str(path), named, tuple(round(float(scores[i]), 4) for i in order), novel)
 
 
 def _show_bars(verdicts: Iterable[Verdict]) -> None:
@@ -112,6 +116,8 @@ def _show_bars(verdicts: Iterable[Verdict]) -> None:
         for label, score in zip(verdict.labels, verdict.scores, strict=True):
             bar = "█" * round(score * 40)
             print(f"  {label.ljust(width)}  {score:6.1%}  {bar}")
+        if verdict.novel:
+            print("  unlike everything it was trained on (novel): do not trust the label")
 
 
 def _show_lines(verdicts: Iterable[Verdict], *, json: bool, csv: bool) -> None:
