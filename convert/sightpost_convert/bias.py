@@ -7,7 +7,8 @@ away: of MobileNetV2 0.35's decisions on 276 flower photos 96.0 % survived int8 
 corrected biases.
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,14 @@ LEVELS = 127
 def corrected(model: bytes, samples: Images, *, keep: Collection[str] = ()) -> bytes:
     """A float model whose weights lie on int8's grid and whose biases make up for it.
 
-    Layer by layer, front to back: each channel's mean over ``samples`` is moved back to where it
-    was before rounding. Quantizing the result rounds the weights no further. Layers whose names are
-    in ``keep`` stay as they are.
+    Layer by layer, front to back: each channel's mean over ``samples`` is moved back towards where
+    it was before rounding, all the way where no activation follows. Quantizing the result rounds
+    the weights no further. Layers named in ``keep``, and those that share weights, stay.
     """
     graph = unpack(model)
     chain = [
         layer
-        for layer in layers(graph)
+        for layer in _on_their_own(layers(graph))
         if layer.name not in keep and _weights(graph, layer) is not None
     ]
     wanted = {layer.name: layer.output for layer in chain}
@@ -52,6 +53,13 @@ def on_grid(weights: Any, axis: int | None) -> NDArray[np.float32]:
     scale[scale == 0] = 1.0
     rounded = np.clip(np.rint(weights / scale), -LEVELS, LEVELS)
     return np.asarray(rounded * scale, np.float32)
+
+
+def _on_their_own(every: Iterable[Layer]) -> list[Layer]:
+    """Layers whose weights and biases no other layer uses: others stay as they are."""
+    found = list(every)
+    users = Counter(tensor for layer in found for tensor in set(layer.inputs[1:3]) if tensor >= 0)
+    return [layer for layer in found if all(users[i] <= 1 for i in layer.inputs[1:3])]
 
 
 def _weights(graph: Any, layer: Layer) -> NDArray[np.float32] | None:

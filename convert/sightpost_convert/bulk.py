@@ -62,11 +62,14 @@ def answers(
             idle.put(classifier)
 
     found: list[Outputs] = []
+    look_at = CHUNK
     with ThreadPoolExecutor(workers) as pool:
         for chunk in _few_ahead(pool, work, photos, workers):
             found += chunk
-            if hopeless and hopeless(np.stack([one.scores for one in found])):
-                break
+            if hopeless and len(found) >= look_at:
+                if hopeless(np.stack([one.scores for one in found])):
+                    break
+                look_at = len(found) * 5 // 4
     embeddings = [one.embedding for one in found if one.embedding is not None]
     return Answers(
         np.stack([one.scores for one in found]), np.stack(embeddings) if embeddings else None

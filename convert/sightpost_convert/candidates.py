@@ -1,15 +1,17 @@
 """The same network in several number formats, each with a name, a maker and perhaps a failure."""
 
-import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
+from sightpost_edge.bench import available_mb
+from sightpost_edge.errors import first_line
+
 from .bias import corrected
 from .export import TENSORFLOW_MB, Int8Conversion
-from .graph import layers, unpack, with_signature
+from .graph import complete, layers, unpack
 from .quantizer import find_ranges, quantize
 from .ranges import Images, Ranges
 
@@ -97,7 +99,7 @@ def _tried(kind: str, make: Callable[[], bytes]) -> Candidate:
     try:
         return Candidate(kind, QUANTIZER, make())
     except Exception as exc:  # noqa: BLE001 - the library raises many kinds
-        return Candidate(kind, QUANTIZER, b"", f"cannot be made ({_first_line(exc)})")
+        return Candidate(kind, QUANTIZER, b"", f"cannot be made ({first_line(exc)})")
 
 
 def is_float(model: bytes) -> bool:
@@ -129,10 +131,10 @@ def make_all(
     yield Candidate(kind, TENSORFLOW if saved else GIVEN, model)
     other = Int8Conversion(saved, samples) if saved else None
     try:
-        if other and _free_mb() > TENSORFLOW_MB:
+        if other and available_mb() > TENSORFLOW_MB:
             other.start()
         if quantizable:
-            bench = Workbench(with_signature(model), samples)
+            bench = Workbench(complete(model), samples)
             yield bench
             for kind in KINDS:
                 say(f"making {kind}")
@@ -143,11 +145,3 @@ def make_all(
     finally:
         if other:
             other.close()
-
-
-def _free_mb() -> float:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _first_line(exc: Exception) -> str:
-    return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]

@@ -36,7 +36,8 @@ class Case:
     that training claims for the ``test`` photos, None where nobody claims any. ``validation``
     photos serve for choices, so that ``test`` photos decide nothing but the verdict.
     ``picture`` gives a test photo as it was before fitting. ``saved`` is the SavedModel for
-    TensorFlow's own converter; ``training`` what to record about the model's origin.
+    TensorFlow's own converter; ``training`` what to record about the model's origin; ``remedy``
+    what may help where int8 falls short; ``calibration_choice`` which photos calibrate.
     """
 
     name: str
@@ -51,3 +52,4 @@ class Case:
     saved: Path | None = None
     training: dict[str, Any] = field(default_factory=dict)
     remedy: str = ""
+    calibration_choice: str = "as many of each class, drawn once"

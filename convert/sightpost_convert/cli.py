@@ -1,5 +1,7 @@
 """The workshop's conversion command; TensorFlow loads only when it runs."""
 
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +62,8 @@ def convert(
     into the run folder, or beside OUT. Exit code 8 when no candidate is within budget.
     """
     need_workshop()
+    # A polite kill ends the child process and removes the scratch folders, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     from .conversion import Wishes, convert_case
     from .verdict import Budget
 
@@ -76,7 +80,7 @@ def _case(
     source: Path, labels: Path | None, photos: Path | None
 ) -> Iterator[tuple["Case", Path | None]]:
     """The case, and the run folder where there is one."""
-    if source.suffix == ".tflite" and not source.is_dir():
+    if source.is_file() or (source.suffix == ".tflite" and not source.is_dir()):
         from .imported import case_of_model
 
         if photos is None:

@@ -11,10 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from sightpost_edge.bundle import Bundle
-from sightpost_edge.commands.keys import load_secret_key
 from sightpost_edge.durable import make_folder, write_file
-from sightpost_edge.errors import ConfigError
-from sightpost_edge.manifest import Manifest, sign_file
+from sightpost_edge.errors import ConfigError, ConversionRefused
+from sightpost_edge.manifest import signature_of
 from sightpost_edge.novelty import Novelty
 
 from .bulk import answers
@@ -26,6 +25,7 @@ from .plot import draw_court
 from .report import court_json, print_ruling, table_row
 from .seal import Provenance, seal
 from .sensitive import choose_rows, frames
+from .signer import Signer
 from .target import Target, parse_target
 from .verdict import Budget, names, refusal
 
@@ -58,26 +58,47 @@ def convert_case(case: Case, out: Path, evidence: Path, wishes: Wishes) -> tuple
         TargetUnreachable: the target does not answer.
     """
     target, budget = _measurable(wishes)
-    key = load_secret_key(wishes.sign) if wishes.sign else None
+    _check_display(wishes.localized, case)
+    signer = Signer.of(wishes.sign, wishes.version, wishes.expires, target)
     with _progress() as say:
         ruling = hold_court(case, budget, target, say)
     print_ruling(ruling, case, target)
     make_folder(evidence)
-    write_file(evidence / "court.json", court_json(ruling, case, wishes).encode())
+    write_file(evidence / "court.json", court_json(ruling, case, wishes, budget).encode())
     draw_court(ruling, evidence / "court.png")
+    _refuse_guesses(ruling, case)
     if ruling.chosen is None:
         raise refusal(ruling.rows, ruling.hurt, case.remedy)
     _say_what_hurts(ruling, case)
     bundle = _seal(case, ruling, ruling.chosen, out, wishes)
-    if key:
-        content = out.read_bytes()
-        manifest = Manifest.describe(
-            content, case.contract.labels, name=bundle.contract.name,
-            version=wishes.version or bundle.digest[:12], expires=wishes.expires,
-            target=target.text if target.board else "",
-        )  # fmt: skip
-        sign_file(out, key, manifest)
+    signature_of(out).unlink(missing_ok=True)
+    if signer:
+        signer.sign(bundle)
     return bundle, ruling
+
+
+def _check_display(localized: dict[str, tuple[str, ...]], case: Case) -> None:
+    for locale, words in localized.items():
+        if len(words) != len(case.contract.labels):
+            raise ConfigError(
+                f"--display {locale}: {len(words)} names for {len(case.contract.labels)} labels",
+                hint="one line for each label, in the model's order",
+            )
+
+
+def _refuse_guesses(ruling: Ruling, case: Case) -> None:
+    """Nobody vouches for a foreign model's labels: it must do better than guessing."""
+    first = ruling.rows[0]
+    if case.trained is not None or not first.class_recall:
+        return
+    shown = [recall for recall in first.class_recall if not np.isnan(recall)]
+    mean, chance = sum(shown) / len(shown), 1 / len(case.contract.labels)
+    if mean < min(0.75, 1.5 * chance):
+        raise ConversionRefused(
+            f"the model names {mean:.1%} of the photos of a class rightly, guessing {chance:.1%}",
+            hint="are its labels in output order (a 1001-output model counts 'background' first), "
+            "and its pixels scaled as it wants?",
+        )
 
 
 def _measurable(wishes: Wishes) -> tuple[Target, Budget]:
@@ -97,13 +118,14 @@ def _seal(case: Case, ruling: Ruling, chosen: Judgement, out: Path, wishes: Wish
     model = ruling.models[chosen.kind]
     allowed = tolerance(chosen.kind)
     novelty = _novelty(case, model)
-    known = {**case.contract.novelty, "auroc": _known(chosen.novelty_auroc)}
     contract = replace(
         case.contract, kind=chosen.kind, golden_tolerance=allowed,
-        novelty={**known, "threshold": novelty.threshold} if novelty else {},
+        novelty={**case.contract.novelty, "threshold": novelty.threshold} if novelty else {},
     )  # fmt: skip
     assert chosen.answers is not None
-    rows = choose_rows(chosen.answers.scores, case.test.truth, allowed)
+    rows = choose_rows(
+        chosen.answers.scores, case.test.truth, allowed, multi_label=contract.multi_label
+    )
     provenance = Provenance(
         wishes.name or case.name, case.training, _conversion(ruling, chosen),
         localized=wishes.localized,
@@ -147,7 +169,8 @@ def _say_what_hurts(ruling: Ruling, case: Case) -> None:
     """Where full int8, the fastest on most boards, fell short: the layers and what helps."""
     if ruling.hurt:
         print(f"sightpost: int8 hurts most in {names(ruling.hurt)}", file=sys.stderr)
-        print(f"  hint: {case.remedy}", file=sys.stderr)
+        if case.remedy:
+            print(f"  hint: {case.remedy}", file=sys.stderr)
 
 
 @contextmanager

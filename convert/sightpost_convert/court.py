@@ -8,6 +8,7 @@ import numpy as np
 
 from sightpost_edge.bench import Measured
 from sightpost_edge.errors import SightpostError
+from sightpost_edge.machine import this_machine
 from sightpost_edge.records import Scores
 
 from .bulk import Answers, answers, device_classifier
@@ -66,11 +67,15 @@ def hold_court(case: Case, budget: Budget, target: Target, say: Say) -> Ruling:
     bench = session.judge_all()
     hurt = session.rescue(bench) if bench and not session.int8_is_good() else ()
     say("measuring")
-    report = measure_on(target, session.models, progress=say)
+    report = measure_on(target, session.models, progress=say) if session.models else _nothing()
     rows = tuple(_with_costs(session.rows, report.rows, budget))
     return Ruling(
         rows, choose(rows), hurt, report, session.models, round(time.monotonic() - began, 1)
     )
+
+
+def _nothing() -> Report:
+    return Report(this_machine(), (), "no machine: no candidate gave an answer", "")
 
 
 class _Session:
@@ -93,7 +98,9 @@ class _Session:
         for made in make_all(case.model, samples, case.saved, self.say):
             if isinstance(made, Workbench):
                 bench = made
-            elif not self.add(made).finite and len(self.rows) == 1:
+                continue
+            row = self.add(made)
+            if row is self.rows[0] and not row.finite:
                 return None
         return bench
 
@@ -118,7 +125,10 @@ class _Session:
                 return ()
         self.say("looking for the layers that hurt")
         contract, photos = self.case.contract, self.case.validation
-        ranges = find_ranges(bench.model, bench.samples)
+        try:
+            ranges = find_ranges(bench.model, bench.samples)
+        except (SightpostError, RuntimeError, ValueError):
+            return ()
         hurt = worst_first(rank_layers(bench.model, ranges, contract, photos.pixels))
         for candidate in self._mixed(bench, hurt):
             self.add(candidate)
@@ -177,51 +187,54 @@ class _Session:
         return pace > TOO_SLOW * self._pace_s
 
     def _answers(self, model: bytes) -> Answers:
-        case, reference = self.case, self._reference()
-        if reference is None:
+        case, multi = self.case, self.case.contract.multi_label
+        if self._reference() is None:
             return answers(model, case.contract, case.test.pixels)
-        allowed = self.budget.allowed_photos(len(case.test))
+        needed = self._claimed() - self.budget.allowed_photos(len(case.test))
         return answers(
             model, case.contract, case.test.pixels,
             hopeless=lambda scores: hopeless_after(
-                scores, reference.scores, case.test.truth, allowed,
-                multi_label=case.contract.multi_label,
+                scores, case.test.truth, needed, multi_label=multi
             ),
         )  # fmt: skip
+
+    def _claimed(self) -> int:
+        """Test photos that are said to be named rightly: by training, else by the first model."""
+        case, reference = self.case, self._reference()
+        if case.trained is not None or reference is None:
+            return round((case.trained or 0.0) * len(case.test))
+        multi = case.contract.multi_label
+        return int(right(reference.scores, case.test.truth, multi_label=multi).sum())
 
     def _reference(self) -> Answers | None:
         return next((row.answers for row in self.rows if row.answers is not None), None)
 
     def _figures(self, row: Judgement, given: Answers) -> Judgement:
-        case, multi = self.case, self.case.contract.multi_label
+        case, multi, whole = self.case, self.case.contract.multi_label, len(self.case.test)
         truth = case.test.truth[: len(given)]
-        reference = self._reference() or given
-        hits = right(given.scores, truth, multi_label=multi)
-        accuracy = float(hits.mean())
-        stopped = len(given) < len(case.test)
-        claimed = case.trained
-        if claimed is None or stopped:
-            claimed = float(right(reference.scores[: len(given)], truth, multi_label=multi).mean())
-        worst, class_drop, lost_in_class = worst_drop(
-            given.scores, reference.scores[: len(given)], truth, multi_label=multi
-        )
+        reference = (self._reference() or given).scores[: len(given)]
+        hits = int(right(given.scores, truth, multi_label=multi).sum())
+        claimed = hits if self._reference() is None and case.trained is None else self._claimed()
+        lost = claimed - hits - (whole - len(given))
+        share = claimed / whole if case.trained is None else case.trained
+        worst, class_drop = worst_drop(given.scores, reference, truth, multi_label=multi)
         found = replace(
             row,
             photos=len(given),
-            accuracy=accuracy,
-            drop=claimed - accuracy,
+            accuracy=hits / len(given),
+            drop=share - (hits + whole - len(given)) / whole,
             class_recall=tuple(recalls(given.scores, truth, multi_label=multi).tolist()),
             worst_class=case.contract.labels[worst],
             class_drop=class_drop,
-            agreement=_agreement(given.scores, reference.scores[: len(given)], case),
+            agreement=_agreement(given.scores, reference, case),
             calibration_error=calibration_error(given.scores, truth, multi_label=multi),
             novelty_auroc=novelty_auroc(given, truth, case.novelty),
             finite=bool(np.isfinite(given.scores).all()),
-            stopped=stopped,
+            stopped=len(given) < whole,
             answers=given,
         )
-        lost = round(found.drop * len(given))
-        return replace(found, verdict=self.budget.accuracy(found, lost, lost_in_class))
+        shown = int(truth[:, worst].sum())
+        return replace(found, verdict=self.budget.accuracy(found, lost=lost, class_photos=shown))
 
 
 def _agreement(scores: Scores, reference: Scores, case: Case) -> float:
@@ -243,4 +256,5 @@ def _with_costs(
             row, timings=one.timings, peak_mb=one.peak_mb, partitions=one.partitions,
             verdict=row.verdict or one.failure,
         )  # fmt: skip
-        yield replace(full, verdict=full.verdict or budget.cost(full))
+        cost = "" if full.verdict else budget.cost(full)
+        yield replace(full, verdict=full.verdict or cost, too_costly=bool(cost))

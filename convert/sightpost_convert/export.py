@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sightpost_edge.errors import ConversionRefused
+from sightpost_edge.errors import ConversionRefused, first_line
 from sightpost_edge.native import quiet_native
 
 from .ranges import Images
@@ -61,7 +61,7 @@ def float_model(saved: Path) -> bytes:
             return bytes(tf.lite.TFLiteConverter.from_saved_model(str(saved)).convert())
         except Exception as exc:
             raise ConversionRefused(
-                f"TensorFlow cannot convert this model ({_first_line(exc)})",
+                f"TensorFlow cannot convert this model ({first_line(exc)})",
                 hint="layers outside of TFLite's operators cannot run on the device",
             ) from exc
 
@@ -101,9 +101,11 @@ class Int8Conversion:
 
     def close(self) -> None:
         """End what still runs and remove the files."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.kill()
             self._process.wait()
+            if self._process.stderr:
+                self._process.stderr.close()
         self._folder.cleanup()
 
     def _path(self, name: str) -> Path:
@@ -121,7 +123,3 @@ def child(saved: str, samples: str, out: str) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.uint8
     Path(out).write_bytes(converter.convert())
-
-
-def _first_line(exc: Exception) -> str:
-    return (str(exc).strip().splitlines() or [type(exc).__name__])[0]

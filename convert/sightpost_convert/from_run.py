@@ -28,8 +28,7 @@ def case_of_run(run: Path) -> Iterator[Case]:
     """
     folder = RunFolder.open(run)
     rows = folder.select("test")
-    per_class = max(1, round(CALIBRATION_PHOTOS / len(folder.labels)))
-    calibration = folder.photos(folder.select("train", per_class=per_class))
+    calibration = folder.photos(_calibration(folder))
     model = folder.load_model()
     with tempfile.TemporaryDirectory(prefix="sightpost-") as scratch:
         with quiet_native():
@@ -48,6 +47,14 @@ def case_of_run(run: Path) -> Iterator[Case]:
             training=_training(folder, len(calibration)),
             remedy=_remedy(folder),
         )
+
+
+def _calibration(folder: RunFolder) -> list[dict[str, str]]:
+    """Training photos, as many of each class; of more than 200 classes one of some."""
+    per_class = max(1, round(CALIBRATION_PHOTOS / len(folder.labels)))
+    rows = folder.select("train", per_class=per_class)
+    most = max(CALIBRATION_PHOTOS, per_class * min(len(folder.labels), CALIBRATION_PHOTOS))
+    return rows[:: -(-len(rows) // most)]
 
 
 def _training(folder: RunFolder, calibrated: int) -> dict[str, Any]:

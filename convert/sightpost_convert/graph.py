@@ -130,7 +130,8 @@ def layers(graph: Any) -> Iterator[Layer]:
         kind = OPERATORS.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM")
         output = int(operator.outputs[0])
         inputs = tuple(map(int, operator.inputs))
-        yield Layer(index, kind, main.tensors[output].name.decode(), inputs, output)
+        name = (main.tensors[output].name or b"").decode(errors="replace")
+        yield Layer(index, kind, name, inputs, output)
 
 
 def constant(graph: Any, tensor: int) -> NDArray[np.float32] | None:
@@ -139,7 +140,7 @@ def constant(graph: Any, tensor: int) -> NDArray[np.float32] | None:
         return None
     described = graph.subgraphs[0].tensors[tensor]
     data = graph.buffers[described.buffer].data
-    if data is None or described.type != schema.TensorType.FLOAT32:
+    if data is None or not data.size or described.type != schema.TensorType.FLOAT32:
         return None
     return np.frombuffer(bytes(data), np.float32).reshape(described.shape).copy()
 
@@ -155,21 +156,38 @@ def set_constant(graph: Any, tensor: int, values: NDArray[np.float32]) -> None:
     graph.buffers[described.buffer] = schema.BufferT(data=np.frombuffer(content, np.uint8))
 
 
-def with_signature(model: bytes) -> bytes:
-    """The same model with a signature, which the quantizer wants: "image" in, "scores" out."""
+def complete(model: bytes) -> bytes:
+    """The same model with what the format leaves optional and the quantizer wants.
+
+    Every tensor gets a name of its own, and where there is no signature one is made: "image" in,
+    "scores" out, further outputs by number.
+    """
     graph = unpack(model)
     main = graph.subgraphs[0]
-    if graph.signatureDefs:
-        return model
-    signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
-    signature.inputs = [_border(b"image", main.inputs[0])]
-    signature.outputs = [
-        _border(b"scores" if i == 0 else b"output_%d" % i, tensor)
-        for i, tensor in enumerate(main.outputs)
-    ]
-    graph.signatureDefs = [signature]
-    return pack(graph)
+    changed = _name_tensors(main)
+    if not graph.signatureDefs:
+        signature = schema.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+        signature.inputs = [_border(b"image", main.inputs[0])]
+        signature.outputs = [
+            _border(b"scores" if i == 0 else b"output_%d" % i, tensor)
+            for i, tensor in enumerate(main.outputs)
+        ]
+        graph.signatureDefs = [signature]
+        changed = True
+    return pack(graph) if changed else model
+
+
+def _name_tensors(main: Any) -> bool:
+    """Number the tensors that have no name or one that another has; whether there were any."""
+    seen: set[bytes] = set()
+    changed = False
+    for index, tensor in enumerate(main.tensors):
+        if not tensor.name or tensor.name in seen:
+            tensor.name = b"%s_%d" % (tensor.name or b"tensor", index)
+            changed = True
+        seen.add(tensor.name)
+    return changed
 
 
 def _border(name: bytes, tensor: int) -> Any:

@@ -14,6 +14,8 @@ from .bulk import Answers
 
 BINS = 15
 """Of equal counts, for the calibration error."""
+CHANCE = 1
+"""Photos: losing a single one is no evidence, however few there are."""
 FEWEST_NOVEL = 3
 """Photos of a class before its absence says anything about novelty."""
 
@@ -25,7 +27,8 @@ class Judgement:
     ``drop`` is against what training measured, ``class_drop`` and ``agreement`` against the float
     model on the same photos: recall lost by ``worst_class``, and the share of equal decisions at
     the thresholds that the device will use. ``calibration_error`` is the expected calibration
-    error. ``photos`` is less than the whole where the candidate was ``stopped`` as hopeless.
+    error. ``photos`` is less than the whole where the candidate was ``stopped`` as hopeless; its
+    ``drop`` is then what it loses even if it named all others rightly.
     ``timings``, ``peak_mb``, ``partitions`` come from the machine that was measured.
     """
 
@@ -48,12 +51,18 @@ class Judgement:
     partitions: int = 0
     note: str = ""
     verdict: str = ""
+    too_costly: bool = False
     answers: Answers | None = field(default=None, repr=False)
 
     @property
     def within_budget(self) -> bool:
         """Whether it may be chosen."""
         return not self.verdict
+
+    @property
+    def keeps_accuracy(self) -> bool:
+        """Whether only its cost can be against it."""
+        return self.finite and (self.within_budget or self.too_costly)
 
     @property
     def median_ms(self) -> float:
@@ -100,13 +109,22 @@ def recalls(scores: Scores, truth: NDArray[np.bool_], *, multi_label: bool) -> N
 
 def worst_drop(
     scores: Scores, reference: Scores, truth: NDArray[np.bool_], *, multi_label: bool
-) -> tuple[int, float, int]:
-    """The class that lost most recall: its index, how much, and how many photos."""
+) -> tuple[int, float]:
+    """The class that lost most recall against the reference: its index, and how much.
+
+    Classes that lost a single photo count only where no class lost more: one photo is no evidence,
+    and one of two photos would hide thirty of a hundred. (0, NaN) where no photo has a label.
+    """
+    shown = truth.sum(axis=0)
     lost = recalls(reference, truth, multi_label=multi_label) - recalls(
         scores, truth, multi_label=multi_label
     )
-    index = int(np.nanargmax(lost))
-    return index, float(lost[index]), round(float(lost[index]) * int(truth[:, index].sum()))
+    if not shown.any():
+        return 0, float("nan")
+    telling = np.where(np.rint(lost * shown) > CHANCE, lost, np.nan)
+    judged = telling if np.isfinite(telling).any() else np.where(shown > 0, lost, np.nan)
+    index = int(np.nanargmax(judged))
+    return index, float(lost[index])
 
 
 def calibration_error(scores: Scores, truth: NDArray[np.bool_], *, multi_label: bool) -> float:
@@ -150,13 +168,11 @@ def _auroc(score: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
 
 
 def hopeless_after(
-    scores: Scores, reference: Scores, truth: NDArray[np.bool_], allowed: int, *, multi_label: bool
+    scores: Scores, truth: NDArray[np.bool_], needed: int, *, multi_label: bool
 ) -> bool:
-    """Whether the candidate misses the budget even if all photos still to come are named rightly.
+    """Whether fewer than ``needed`` photos of ``truth`` can still be named rightly.
 
-    ``allowed`` is how many photos fewer than the reference it may name rightly.
+    The (n, classes) ``scores`` are those of its first n photos; all others may turn out right.
     """
-    seen = len(scores)
-    mine = int(right(scores, truth[:seen], multi_label=multi_label).sum())
-    theirs = int(right(reference, truth, multi_label=multi_label).sum())
-    return mine + (len(truth) - seen) < theirs - allowed
+    mine = int(right(scores, truth[: len(scores)], multi_label=multi_label).sum())
+    return mine + len(truth) - len(scores) < needed

@@ -17,6 +17,8 @@ from .graph import unpack
 ENTRY = b"TFLITE_METADATA"
 USUAL = (127.5, 127.5)
 """Mean and deviation in grey levels where a file does not say: [-1, 1], as MobileNets take it."""
+MOST = 16
+"""Entries of any list that are looked at: a hostile file may state millions."""
 NORMALIZATION = 1
 """ProcessUnitOptions of this type are NormalizationOptions."""
 
@@ -32,12 +34,12 @@ def normalisation(model: bytes) -> tuple[float, float]:
     if not blobs:
         return USUAL
     try:
-        found = list(_options(bytes(blobs[0])))
+        found = next(_options(bytes(blobs[0])), None)
     except (struct.error, IndexError, ValueError, TypeError) as exc:
         raise ModelError(f"the model's metadata is damaged ({exc})") from exc
     if not found:
         return USUAL
-    mean, std = found[0]
+    mean, std = found
     if len(set(mean)) != 1 or len(set(std)) != 1 or not std[0] > 0:
         raise ModelError(
             f"the model scales each colour its own way (mean {mean}, deviation {std})",
@@ -64,7 +66,7 @@ def _tables(table: Any, slot: int) -> list[Any]:
     place = table.Offset(4 + 2 * slot)
     if not place:
         return []
-    start, count = table.Vector(place), table.VectorLen(place)
+    start, count = table.Vector(place), min(table.VectorLen(place), MOST)
     return [
         flatbuffers.table.Table(table.Bytes, table.Indirect(start + 4 * i)) for i in range(count)
     ]
@@ -74,5 +76,5 @@ def _floats(table: Any, slot: int) -> list[float]:
     place = table.Offset(4 + 2 * slot)
     if not place:
         return []
-    start, count = table.Vector(place), table.VectorLen(place)
+    start, count = table.Vector(place), min(table.VectorLen(place), MOST)
     return [round(float(v), 6) for v in struct.unpack_from(f"<{count}f", table.Bytes, start)]

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from sightpost_edge.native import quiet_native
 
@@ -26,20 +27,25 @@ def wanted_tensors(model: bytes) -> dict[str, int]:
     graph = unpack(model)
     main = graph.subgraphs[0]
     used = {int(i) for op in main.operators for i in (*op.inputs, *op.outputs) if i >= 0}
-    return {
-        main.tensors[i].name.decode(): i
+    computed = [
+        i
         for i in sorted(used)
-        if graph.buffers[main.tensors[i].buffer].data is None
-    }
+        if main.tensors[i].type == schema.TensorType.FLOAT32
+        and not _is_constant(graph.buffers[main.tensors[i].buffer])
+    ]
+    return {main.tensors[i].name.decode(): i for i in computed}
+
+
+def _is_constant(buffer: Any) -> bool:
+    return buffer.data is not None and buffer.data.size > 0
 
 
 def find_ranges(model: bytes, samples: Images, method: str = "min/max") -> Ranges:
     """Ranges of every computed tensor; the image keeps its full range whatever the method."""
-    wanted = wanted_tensors(model)
-    ranges = measure(model, samples, wanted, method)
-    image = next(iter(unpack(model).subgraphs[0].inputs))
-    name = next(name for name, index in wanted.items() if index == image)
-    ranges[name] = (float(min(s.min() for s in samples)), float(max(s.max() for s in samples)))
+    main = unpack(model).subgraphs[0]
+    ranges = measure(model, samples, wanted_tensors(model), method)
+    image = main.tensors[main.inputs[0]].name.decode()
+    ranges[image] = (float(min(s.min() for s in samples)), float(max(s.max() for s in samples)))
     return ranges
 
 

@@ -11,7 +11,7 @@ from .case import Case
 from .court import Ruling
 from .judge import Judgement
 from .target import Target
-from .verdict import shortened
+from .verdict import Budget, shortened
 
 if TYPE_CHECKING:
     from .conversion import Wishes
@@ -79,21 +79,21 @@ def table_row(row: Judgement) -> dict[str, Any]:
     }
 
 
-def court_json(ruling: Ruling, case: Case, wishes: "Wishes") -> str:
+def court_json(ruling: Ruling, case: Case, wishes: "Wishes", budget: Budget) -> str:
     """All of it: budget, machine, every row, the layers that hurt, the choice."""
-    budget = wishes.budget
     whole = {
         "format": 1,
         "name": wishes.name or case.name,
         "labels": list(case.contract.labels),
         "trained_accuracy": case.trained,
         "calibration_photos": len(case.calibration),
-        "calibration_choice": "as many of each class, drawn once; levels 0 and 255 added to each",
+        "calibration_choice": f"{case.calibration_choice}; levels 0 and 255 added to each",
         "budget": {
             "max_drop": budget.max_drop,
             "max_class_drop": budget.max_class_drop,
             "max_size_bytes": budget.max_size_bytes,
             "max_latency_ms": budget.max_latency_ms,
+            "max_memory_mb": budget.max_memory_mb,
         },
         "target": wishes.target,
         "measured_on": ruling.report.measured_on,

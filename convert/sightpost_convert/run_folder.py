@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +124,7 @@ class RunFolder:
                 arrays = {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             arrays = {}
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
             raise DataError(f"{path} cannot be read ({exc})") from exc
         if found["method"] not in ARRAYS or any(n not in arrays for n in ARRAYS[found["method"]]):
             return None

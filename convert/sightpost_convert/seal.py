@@ -1,5 +1,6 @@
 """Seals a chosen candidate into one Bundle: metadata, labels, contract, golden frames, novelty."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from sightpost_edge import __version__
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.container import CONTRACT_FILE, LABELS_FILE, with_files
 from sightpost_edge.contract import Contract
-from sightpost_edge.durable import make_folder, write_file
+from sightpost_edge.durable import make_folder, sync_folder, write_file
+from sightpost_edge.errors import writing_to
 from sightpost_edge.golden import seal_golden
 from sightpost_edge.interpreter import Network
 from sightpost_edge.novelty import MEMBER, Novelty
@@ -85,10 +87,23 @@ def seal(
         conversion=provenance.conversion,
     )
     files[CONTRACT_FILE] = complete.to_json().encode()
+    remember(described, contract.delegate)
+    return _proven(append_files(described, files), out)
+
+
+def _proven(content: bytes, out: Path) -> Bundle:
+    """Write, open as a device does, and only then put it in the place of what was there."""
     make_folder(out.parent)
-    write_file(out, append_files(described, files))
-    remember(described)
-    return Bundle.open(out, every_golden=True)
+    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        write_file(beside, content)
+        bundle = Bundle.open(beside, every_golden=True)
+        with writing_to(out):
+            os.replace(beside, out)
+            sync_folder(out.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+    return replace(bundle, path=out)
 
 
 def _jpeg(picture: Pixels, geometry: Geometry) -> bytes:

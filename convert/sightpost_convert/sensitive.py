@@ -15,36 +15,37 @@ CELL = 4
 """Pixels: single ones would make the noise the largest part of a small Bundle."""
 
 
-def choose_rows(scores: Scores, truth: NDArray[np.bool_], tolerance: float) -> list[int]:
+def choose_rows(
+    scores: Scores, truth: NDArray[np.bool_], tolerance: float, *, multi_label: bool = False
+) -> list[int]:
     """Photos near a decision boundary, one of each class, the nearest first.
 
     A photo whose two best scores are closer than twice the tolerance is passed over where its class
-    has others: a good device may name it either way.
+    has others, and comes last where not: a good device may name it either way.
 
     Args:
         scores: (n, classes) of the chosen candidate.
         truth: (n, classes), which labels apply.
         tolerance: how far a score may be off on another machine.
+        multi_label: several labels may apply, each from 0.5 on.
     """
-    margin = _margins(scores)
+    margin = _margins(scores, multi_label=multi_label)
     steady = margin > 2 * tolerance
-    chosen: dict[int, float] = {}
+    chosen: list[int] = []
     for label in range(truth.shape[1]):
         mine = np.flatnonzero(truth[:, label])
         mine = mine[np.argsort(margin[mine], kind="stable")]
         ordered = [*mine[steady[mine]], *mine[~steady[mine]][::-1]]
-        row = next((int(i) for i in ordered if int(i) not in chosen), None)
-        if row is not None:
-            chosen[row] = float(margin[row])
-    return sorted(chosen, key=lambda row: chosen[row])[: MOST - 2]
+        chosen += [int(i) for i in ordered if int(i) not in chosen][:1]
+    return sorted(chosen, key=lambda row: (not steady[row], margin[row]))[: MOST - 2]
 
 
-def _margins(scores: Scores) -> NDArray[np.float32]:
-    """(n,): how far the best score is ahead of the second; of a single score, from 0.5."""
-    if scores.shape[1] == 1:
-        return np.asarray(np.abs(scores[:, 0] - 0.5))
+def _margins(scores: Scores, *, multi_label: bool) -> NDArray[np.float32]:
+    """(n,): how far the best score is ahead of the second, or the nearest one from 0.5."""
+    if multi_label or scores.shape[1] == 1:
+        return np.asarray(np.abs(scores - 0.5).min(axis=1))
     best = np.sort(scores, axis=1)
-    return np.asarray(best[:, -1] - best[:, -2])
+    return np.asarray(best[:, -1] - best[:, -2], np.float32)
 
 
 def frames(pictures: Sequence[Pixels], geometry: Geometry) -> Iterator[tuple[str, Pixels]]:

@@ -1,11 +1,12 @@
 """The budget, who keeps it, and what to say where nobody does."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sightpost_edge.errors import ConversionRefused
+from sightpost_edge.errors import ConfigError, ConversionRefused
 
-from .judge import Judgement
+from .judge import CHANCE, Judgement
 from .layers import Hurt
 
 MAX_DROP = 0.01
@@ -14,8 +15,6 @@ SAME_SPEED = 1.1
 """Median times within a tenth are the same on a noisy machine; then the smaller file wins."""
 LONGEST = 70
 """Characters of a reason in the table and in the refusal."""
-CHANCE = 1
-"""Photos: losing a single one is no evidence, however few there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +32,29 @@ class Budget:
     max_latency_ms: float | None = None
     max_memory_mb: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("max_drop", "max_class_drop", "max_latency_ms"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ConfigError(f"--{name.replace('_', '-')} {value} is no number")
+
     def allowed_photos(self, count: int) -> int:
         """How many of ``count`` photos may be lost."""
         return max(CHANCE, int(self.max_drop * count + 1e-9))
 
-    def accuracy(self, row: Judgement, lost: int, lost_in_class: int) -> str:
+    def accuracy(self, row: Judgement, *, lost: int, class_photos: int) -> str:
         """Why the answers are not good enough; empty where they are.
 
-        ``lost`` photos fewer were named rightly than training said, ``lost_in_class`` fewer of the
-        worst class than the float model.
+        ``lost`` photos fewer were named rightly than was claimed; ``class_photos`` show the class
+        that lost most.
         """
         if not row.finite:
             return "scores are not finite"
-        if lost > self.allowed_photos(row.photos):
+        if row.stopped or lost > self.allowed_photos(row.photos):
             least = "at least " if row.stopped else ""
             return f"loses {least}{row.drop:.1%} accuracy, {self.max_drop:.1%} allowed"
-        if row.class_drop > self.max_class_drop + 1e-9 and lost_in_class > CHANCE:
+        class_lost = row.class_drop * class_photos
+        if row.class_drop > self.max_class_drop + 1e-9 and class_lost > CHANCE + 0.5:
             return (
                 f"loses {row.class_drop:.1%} of {row.worst_class}, "
                 f"{self.max_class_drop:.1%} allowed"
@@ -100,12 +106,12 @@ def names(hurt: Sequence[Hurt], *, most: int = 3) -> str:
 
 def advice(rows: Sequence[Judgement], remedy: str) -> str:
     """What helps where int8 does not keep the accuracy, and what was tried already."""
-    if any(not row.finite for row in rows):
-        return "scores that are not finite point to a broken model: train again"
     judged = [row for row in rows if row.answers is not None]
-    accurate = [row.kind for row in judged if not row.verdict.startswith("loses")]
+    if judged and not any(row.finite for row in judged):
+        return "scores that are not finite point to a broken model: train again"
     tried = [row.kind for row in judged if row.kind.startswith(("int8-", "mixed"))]
+    accurate = [row.kind for row in judged if row.keeps_accuracy and row.timings]
     words = [f"tried already: {', '.join(tried)}"] if tried else []
     if accurate:
         words.append(f"{', '.join(accurate)} keep the accuracy: allow more size or time")
-    return "; ".join([*words, remedy]) if remedy else "; ".join(words)
+    return "; ".join([*words, remedy] if remedy else words)

@@ -145,6 +145,11 @@ class ReportUnreadable(TargetUnreachable, ValueError):
     """A measurement's JSON is damaged, or another release wrote it; the message names the place."""
 
 
+def first_line(exc: BaseException) -> str:
+    """What a library says of a failure, without its stack; at most 200 characters."""
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint that names the valid word nearest to ``name``, or lists them all."""
     words = sorted(valid)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ContractMismatch, MissingExtra, ModelError
+from .errors import ContractMismatch, MissingExtra, ModelError, first_line
 from .native import quiet_native
 from .records import Pixels, Scores
 
@@ -54,6 +54,12 @@ class Network:
         """ "uint8", "int8" or "float32"."""
         return str(np.dtype(self._input["dtype"]).name)
 
+    @property
+    def input_quantization(self) -> tuple[float, int]:
+        """Scale and zero point of the input; (0, 0) for floats."""
+        scale, zero_point = self._input["quantization"]
+        return float(scale), int(zero_point)
+
     def scores(self, pixels: Pixels, *, mean: float, std: float) -> Scores:
         """The probabilities of ``outputs`` alone, (classes,) float32 in label order."""
         return self.outputs(pixels, mean=mean, std=std).scores
@@ -72,7 +78,7 @@ class Network:
             self._interpreter.invoke()
         except RuntimeError as exc:
             raise ModelError(
-                f"the TFLite runtime cannot run this model ({_first_line(exc)})",
+                f"the TFLite runtime cannot run this model ({first_line(exc)})",
                 hint="sightpost inspect checks the file; convert it again",
             ) from exc
         scores = self._read(self._output)
@@ -102,14 +108,10 @@ def _load(model: bytes, threads: int, delegate: str) -> Any:
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as exc:
         raise ModelError(
-            f"the TFLite runtime refuses this file ({_first_line(exc)})",
+            f"the TFLite runtime refuses this file ({first_line(exc)})",
             hint="is it a .tflite, and was it copied whole?",
         ) from exc
     return interpreter
-
-
-def _first_line(exc: Exception) -> str:
-    return (str(exc).strip().splitlines() or [type(exc).__name__])[0]
 
 
 def _tensors(

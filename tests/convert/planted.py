@@ -54,24 +54,80 @@ def weights() -> tuple[Array, Array, Array]:
     return first, np.eye(WIDTH, dtype=np.float32), last
 
 
-def model(first: Array, second: Array, last: Array, *, bias: Array | None = None) -> bytes:
-    """Mean over the picture, three dense layers, softmax; (1, 16, 16, 3) floats to (1, 3)."""
+def refused_weight() -> bytes:
+    """As ``weight_outlier``, but so huge that XNNPACK refuses the int8 layer altogether."""
+    first, second, last = weights()
+    last[:, WIDTH - 1] = 1e6
+    return model(first, second, last)
+
+
+def overflowing() -> bytes:
+    """A weight beyond float16's greatest number, on an input that is always 0."""
+    first, second, last = weights()
+    second[WIDTH - 1, WIDTH - 1] = 1e6
+    return model(first, second, last)
+
+
+def never(label: int) -> bytes:
+    """As ``healthy``, but it never gives this label."""
+    offset = np.zeros(3, np.float32)
+    offset[label] = -100.0
+    return model(*weights(), offset=offset)
+
+
+def several() -> bytes:
+    """A score of its own for each colour: any of them may be in a picture."""
+    return model(*weights(), several=True)
+
+
+def cnn(seed: int = 3) -> bytes:
+    """Convolution, depthwise convolution, mean, dense, softmax; random weights."""
+    draw = np.random.default_rng(seed)
+    build = _Build()
+    image = build.tensor("image", (1, PX, PX, 3))
+    flow = build.tensor("net/conv/out", (1, 8, 8, 8))
+    relu = schema.ActivationFunctionType.RELU6
+    stride = {"strideW": 2, "strideH": 2, "dilationWFactor": 1, "dilationHFactor": 1}
+    spatial = {**stride, "padding": schema.Padding.SAME, "fusedActivationFunction": relu}
+    inputs = [image, *build.weights("net/conv", draw.normal(0, 0.4, (8, 3, 3, 3)))]
+    build.step("CONV_2D", inputs, flow, "Conv2D", **spatial)
+    inputs = [flow, *build.weights("net/depth", draw.normal(0, 0.5, (1, 3, 3, 8)))]
+    flow = build.tensor("net/depth/out", (1, 4, 4, 8))
+    build.step("DEPTHWISE_CONV_2D", inputs, flow, "DepthwiseConv2D", depthMultiplier=1, **spatial)
+    axes = build.tensor("axes", (2,), np.array([1, 2], np.int32))
+    mean = build.tensor("mean", (1, 8))
+    build.step("MEAN", [flow, axes], mean, "Reducer")
+    inputs = [mean, *build.weights("net/dense", draw.normal(0, 2, (3, 8)))]
+    logits = build.tensor("net/dense/out", (1, 3))
+    build.step("FULLY_CONNECTED", inputs, logits, "FullyConnected")
+    scores = build.tensor("scores", (1, 3))
+    build.step("SOFTMAX", [logits], scores, "Softmax", beta=1.0)
+    return build.finish([image], [scores])
+
+
+def model(
+    first: Array, second: Array, last: Array,
+    *, bias: Array | None = None, offset: Array | None = None, several: bool = False,
+) -> bytes:  # fmt: skip
+    """Mean over the picture, three dense layers, softmax; (1, 16, 16, 3) floats to (1, 3).
+
+    ``bias`` is the first layer's, ``offset`` the last one's.
+    """
     build = _Build()
     image = build.tensor("image", (1, PX, PX, 3))
     axes = build.tensor("axes", (2,), np.array([1, 2], np.int32))
     flow = build.tensor("mean", (1, 3))
     build.step("MEAN", [image, axes], flow, "Reducer")
+    given = {"first": bias, "last": offset}
     for name, matrix in (("first", first), ("second", second), ("last", last)):
-        offset = bias if name == "first" and bias is not None else np.zeros(len(matrix))
-        inputs = [
-            flow,
-            build.tensor(f"net/{name}/weights", matrix.shape, matrix),
-            build.tensor(f"net/{name}/bias", (len(matrix),), offset.astype(np.float32)),
-        ]
+        inputs = [flow, *build.weights(f"net/{name}", matrix, given.get(name))]
         flow = build.tensor(f"net/{name}/out", (1, len(matrix)))
         build.step("FULLY_CONNECTED", inputs, flow, "FullyConnected")
     scores = build.tensor("scores", (1, len(last)))
-    build.step("SOFTMAX", [flow], scores, "Softmax", beta=1.0)
+    if several:
+        build.step("LOGISTIC", [flow], scores)
+    else:
+        build.step("SOFTMAX", [flow], scores, "Softmax", beta=1.0)
     return build.finish([image], [scores])
 
 
@@ -99,8 +155,17 @@ class _Build:
         self.main.tensors.append(made)
         return len(self.main.tensors) - 1
 
+    def weights(self, scope: str, matrix: Any, bias: Any = None) -> list[int]:
+        """A layer's weights and its bias, 0 unless given."""
+        channels = matrix.shape[3] if matrix.shape[0] == 1 else matrix.shape[0]
+        offset = np.zeros(channels) if bias is None else bias
+        return [
+            self.tensor(f"{scope}/weights", matrix.shape, matrix.astype(np.float32)),
+            self.tensor(f"{scope}/bias", (channels,), offset.astype(np.float32)),
+        ]
+
     def step(
-        self, kind: str, inputs: Sequence[int], output: int, options: str, **fields: float
+        self, kind: str, inputs: Sequence[int], output: int, options: str = "", **fields: float
     ) -> None:
         code = schema.OperatorCodeT()
         code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
@@ -109,8 +174,9 @@ class _Build:
         operator = schema.OperatorT()
         operator.opcodeIndex = len(self.graph.operatorCodes) - 1
         operator.inputs, operator.outputs = list(inputs), [output]
-        operator.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
-        operator.builtinOptions = getattr(schema, f"{options}OptionsT")()
+        if options:
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
+            operator.builtinOptions = getattr(schema, f"{options}OptionsT")()
         for name, value in fields.items():
             setattr(operator.builtinOptions, name, value)
         self.main.operators.append(operator)

@@ -174,6 +174,16 @@ def test_outputs_are_described_in_the_order_of_the_graph(model: bytes, swap: boo
         assert head.one(3).byte(0) == 1
 
 
+def test_labels_in_other_languages_follow_the_first_file(model: bytes) -> None:
+    """Each names its locale; the file without one comes first and stays the identity."""
+    packed = attach(model, locales={"de": "labels_de.txt", "pt-BR": "labels_pt-BR.txt"})
+    for head in Fields.of(packed).many(3)[0].many(3):
+        files = [(f.text(0), f.byte(2), f._at(3) and f.text(3)) for f in head.many(6)]
+        expected = [("labels.txt", 2, 0), ("labels_de.txt", 2, "de"),
+                    ("labels_pt-BR.txt", 2, "pt-BR")]  # fmt: skip
+        assert files == (expected if head.text(0) == "scores" else [])
+
+
 def test_one_output_is_the_scores_whatever_its_name(model: bytes) -> None:
     """A model from elsewhere needs no signature."""
     graph = unpack(model)

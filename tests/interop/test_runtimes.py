@@ -43,7 +43,10 @@ Record = Callable[[str, object], None]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """(100, 1000) float32 by way, and what the device said of itself where it was asked."""
+    """(100, 1000) float32 by way, and what the device said of itself where it was asked.
+
+    Ways with several threads have fewer rows.
+    """
 
     ways: dict[str, NDArray[np.float32]]
     facts: dict[str, Any]
@@ -122,9 +125,10 @@ def test_threads_change_no_score(
 ) -> None:
     """One, two or four threads: exactly equal with XNNPACK and with int8."""
     ways = scored(runtime, kind).ways
-    for threads in ("2", "4"):
-        np.testing.assert_array_equal(ways[f"xnnpack-{threads}"], ways["xnnpack-1"])
-    off = max(float(np.abs(ways[f"builtin-{n}"] - ways["builtin-1"]).max()) for n in (2, 4))
+    few = len(ways["xnnpack-2"])
+    for threads in (2, 4):
+        np.testing.assert_array_equal(ways[f"xnnpack-{threads}"], ways["xnnpack-1"][:few])
+    off = max(float(np.abs(ways[f"builtin-{n}"] - ways["builtin-1"][:few]).max()) for n in (2, 4))
     record_property(f"{runtime} builtin, {kind}: 2 or 4 threads off by", f"{off:.7f}")
     assert off <= (0 if kind == "int8" else BUILTIN_THREADS_BOUND)
 
