@@ -22,10 +22,10 @@ test: setup ## Run the tests
 test-slow: setup ## Run the tests that take longer than ten seconds
 	@$(python) -m pytest -m slow $(ARGS)
 
-test-interop: setup ## Let MediaPipe and older TFLite runtimes open our models (800 MB, once)
+test-interop: setup ## Let MediaPipe, older TFLite runtimes and minisign read our files (800 MB, once)
 	@.ci/bootstrap interop
 	@.ci/bootstrap tflite-runtime
-	@$(python) -m pytest tests/interop $(ARGS)
+	@$(python) -m pytest tests/interop tests/edge/test_minisign.py $(ARGS)
 
 test-jax: setup ## Train with Keras on JAX, in .venv-jax without TensorFlow (800 MB, once)
 	@.ci/bootstrap jax
