@@ -66,9 +66,9 @@ def convert_case(case: Case, out: Path, evidence: Path, wishes: Wishes) -> tuple
     make_folder(evidence)
     write_file(evidence / "court.json", court_json(ruling, case, wishes, budget).encode())
     draw_court(ruling, evidence / "court.png")
-    _refuse_guesses(ruling, case)
     if ruling.chosen is None:
         raise refusal(ruling.rows, ruling.hurt, case.remedy)
+    _refuse_guesses(ruling, case)
     _say_what_hurts(ruling, case)
     bundle = _seal(case, ruling, ruling.chosen, out, wishes)
     signature_of(out).unlink(missing_ok=True)

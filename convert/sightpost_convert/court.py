@@ -63,6 +63,9 @@ def hold_court(case: Case, budget: Budget, target: Target, say: Say) -> Ruling:
         TargetUnreachable: see ``target``.
     """
     began = time.monotonic()
+    if target.kind == "host":
+        # Whatever is wrong with the connection shall be known before the work, not after it.
+        measure_on(target, {"first": case.model}, threads=(1,), seconds=0.0, progress=say)
     session = _Session(case, budget, say)
     bench = session.judge_all()
     hurt = session.rescue(bench) if bench and not session.int8_is_good() else ()

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from .bench_report import BenchReport, Measured, Timing, as_json, from_json
+from .container import read_file
 from .errors import ModelError, SightpostError
 from .interpreter import interpreter_class
 from .machine import Machine, cores_here, this_machine
-from .probe import Loaded, Probed, probe
+from .probe import Loaded, probe
 
 __all__ = [
     "BenchReport", "Machine", "Measured", "Timing", "as_json",
@@ -51,8 +52,9 @@ def measure(
 ) -> list[Measured]:
     """Measure models against each other, a row for each in the order given.
 
-    Each is first tried in a process of its own. Those that survive are loaded together, as far as
-    memory allows, and invoked one after the other in random order, round by round.
+    Each is read once and first tried in a process of its own. Those that survive are loaded
+    together, as far as memory allows, and invoked one after the other in random order, round by
+    round.
 
     Args:
         models: FlatBuffers or files by name, with or without a Bundle's files behind them.
@@ -65,15 +67,12 @@ def measure(
     """
     interpreter_class()
     say = progress or (lambda text: None)
-    rows: dict[str, Measured] = {}
-    for i, (name, model) in enumerate(models.items(), 1):
-        say(f"trying {i} of {len(models)}: {name}")
-        rows[name] = _first_try(name, model)
+    rows, contents = _first_tries(models, say)
     for count in threads or default_threads():
         alive = [row for row in rows.values() if not row.failure]
         for group in groups(alive, available_mb()):
             budget_s = seconds * len(group) / len(alive)
-            chosen = {row.name: models[row.name] for row in group}
+            chosen = {row.name: contents[row.name] for row in group}
             for name, result in _time_group(chosen, count, budget_s, say).items():
                 rows[name] = _with(rows[name], result)
     return list(rows.values())
@@ -142,20 +141,35 @@ def _one(model: Loaded, clock: Callable[[], float]) -> float:
     return (clock() - began) * 1000
 
 
-def _first_try(name: str, model: bytes | Path) -> Measured:
-    try:
-        size = len(model) if isinstance(model, bytes) else model.stat().st_size
-        found = probe(model)
-    except OSError as exc:
-        size, found = 0, Probed(failure=f"cannot be read ({exc.strerror})")
+def _first_tries(
+    models: Mapping[str, bytes | Path], say: Progress
+) -> tuple[dict[str, Measured], dict[str, bytes]]:
+    """A row for each, and the bytes of those that ran: what is timed is what was tried."""
+    rows: dict[str, Measured] = {}
+    contents: dict[str, bytes] = {}
+    for i, (name, model) in enumerate(models.items(), 1):
+        say(f"trying {i} of {len(models)}: {name}")
+        try:
+            content = model if isinstance(model, bytes) else read_file(model)
+        except ModelError as exc:
+            rows[name] = Measured(name, 0, failure=f"cannot be read ({exc})")
+            continue
+        rows[name] = _first_try(name, content)
+        if not rows[name].failure:
+            contents[name] = content
+    return rows, contents
+
+
+def _first_try(name: str, model: bytes) -> Measured:
+    found = probe(model)
     return Measured(
-        name, size, (), found.peak_mb, found.partitions, found.nodes, found.input_type,
+        name, len(model), (), found.peak_mb, found.partitions, found.nodes, found.input_type,
         found.failure,
     )  # fmt: skip
 
 
 def _time_group(
-    models: Mapping[str, bytes | Path], threads: int, seconds: float, say: Progress
+    models: Mapping[str, bytes], threads: int, seconds: float, say: Progress
 ) -> dict[str, Timing | str]:
     """A Timing for each model, or the reason why there is none."""
     with_threads = f"{threads} thread{'s' * (threads > 1)}"
@@ -165,7 +179,7 @@ def _time_group(
     for name, model in models.items():
         try:
             loaded[name] = _warm(model, threads)
-        except (SightpostError, OSError, MemoryError) as exc:
+        except (SightpostError, MemoryError) as exc:
             failed[name] = str(exc) or "not enough memory to load it"
     times: dict[str, list[float]] = {name: [] for name in loaded}
     for i, taken in enumerate(rounds(loaded, failed, seconds=seconds), 1):
@@ -180,8 +194,8 @@ def _time_group(
     }
 
 
-def _warm(model: bytes | Path, threads: int) -> Loaded:
-    loaded = Loaded(model if isinstance(model, bytes) else model.read_bytes(), threads)
+def _warm(model: bytes, threads: int) -> Loaded:
+    loaded = Loaded(model, threads)
     for _ in range(WARM_UPS):
         loaded.fill()
         loaded.run()

@@ -90,7 +90,7 @@ class Bundle:
         _check_graph(network, contract)
         with wrong_fields():
             golden = recompute_all(contract, files, network, every=every_golden)
-            novelty = Novelty.from_bundle(contract, files)
+            novelty = Novelty.from_bundle(contract, files, features=network.features)
         return cls(path, digest, contract, network, True, golden, novelty)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import struct
+import unicodedata
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -193,6 +194,7 @@ def read_contract(files: dict[str, bytes]) -> Contract:
     with wrong_fields():
         contract = Contract.from_json(text)
         _check_figures(contract)
+        _check_labels(contract)
         _check_golden_labels(contract)
     return contract
 
@@ -228,14 +230,29 @@ def _check_figures(contract: Contract) -> None:
         raise BundleCorrupt("contract.json has a wrong field (files, novelty)")
 
 
+def _check_labels(contract: Contract) -> None:
+    """A label is one line of labels.txt and reaches terminals: no line break, no escape sequence.
+
+    Joiners and wide spaces, which ``str.isprintable`` refuses as well, are part of some scripts.
+    """
+    for label in contract.labels:
+        if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in label):
+            raise BundleCorrupt(
+                f"the label {label[:40]!r} holds a line break or another control character",
+                hint="rename it, train or convert again",
+            )
+
+
 def _check_golden_labels(contract: Contract) -> None:
     """Labels put into another order leave the golden scores as they are, but not their names."""
     for golden in contract.golden:
         if len(golden.scores) != len(contract.labels):
             raise ContractMismatch(f"{golden.member} has not one score for each label")
-        scores = dict(zip(contract.labels, golden.scores, strict=True))
-        best = max(scores, key=scores.__getitem__)
-        if golden.label not in scores or scores[golden.label] < scores[best]:
+        top = max(golden.scores)
+        # Two labels may be equal, and so may two scores; NaN is left to ``golden.recompute``.
+        pairs = zip(contract.labels, golden.scores, strict=True)
+        if all(score < top for label, score in pairs if label == golden.label):
+            best = contract.labels[golden.scores.index(top)]
             raise ContractMismatch(
                 f"golden frame {golden.member} was {golden.label!r} when it was sealed and would "
                 f"be {best!r} now: the labels are in another order",

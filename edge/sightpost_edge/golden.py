@@ -17,6 +17,12 @@ from .records import Pixels
 THUMBNAIL_TOLERANCE = 0.5
 """Grey levels, mean absolute: squashing costs 32-37, swapped channels 18-49, rounding 0.02."""
 
+SHARE_OF_TOP = 0.8
+LEAST_TOLERANCE = 0.02
+"""Scores may be off by this share of the frame's top score at most, or by five steps of an int8
+output. With and without XNNPACK the scores of three int8 models of 1,000 classes moved by up to
+0.71 of a top score (348 photos each); a half would have refused 13 of 2,088 honest comparisons."""
+
 
 @dataclass(frozen=True, slots=True)
 class GoldenResult:
@@ -72,6 +78,14 @@ def seal_golden(member: str, jpeg: bytes, contract: Contract, network: Network) 
     )
 
 
+def score_tolerance(golden: Golden, contract: Contract) -> float:
+    """How far the frame's scores may be off: the contract's tolerance, less where all are low.
+
+    Of 200 classes perhaps none scores 0.15: any device at all would be within 0.15 of that.
+    """
+    return min(contract.golden_tolerance, max(LEAST_TOLERANCE, SHARE_OF_TOP * max(golden.scores)))
+
+
 def recompute(
     golden: Golden, files: Mapping[str, bytes], contract: Contract, network: Network
 ) -> GoldenResult:
@@ -88,12 +102,13 @@ def recompute(
     scores = network.scores(pixels, mean=contract.mean, std=contract.std)
     scores_off = float(np.abs(scores - np.asarray(golden.scores, np.float32)).max())
     result = GoldenResult(golden.label, equal, 0.0 if equal else off, scores_off)
+    allowed = score_tolerance(golden, contract)
     # Written so that NaN fails: a comparison with NaN is False.
-    if not (result.pixels_off <= THUMBNAIL_TOLERANCE and scores_off <= contract.golden_tolerance):
+    if not (result.pixels_off <= THUMBNAIL_TOLERANCE and scores_off <= allowed):
         raise GoldenMismatch(
             f"golden frame {golden.member} ({golden.label}): pixels off by "
             f"{result.pixels_off:.2f} levels, scores by {scores_off:.3f} "
-            f"(allowed {THUMBNAIL_TOLERANCE} and {contract.golden_tolerance})",
+            f"(allowed {THUMBNAIL_TOLERANCE} and {allowed:g})",
             hint="this device computes something else than the workshop: compare library versions "
             "with the device lock, then convert again",
         )

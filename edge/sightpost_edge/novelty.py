@@ -1,7 +1,10 @@
 """How unlike everything it was trained on a picture is, from what the network made of it."""
 
 import io
+import math
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,7 +29,17 @@ ARRAYS = {
     "energy": (),
     "max_score": (),
 }
+SHAPES = {
+    "centre": "f", "projection": "fd", "whitening": "de", "points": "ne", "weight": "1",
+    "labels": "n", "kernel": "fc", "bias": "c",
+}  # fmt: skip
+"""Sides of each array: f features, c classes, n points; equal letters must be equal figures."""
 MAX_BYTES = 8 * 1024 * 1024
+_UNREADABLE = (
+    ValueError, OSError, EOFError, LookupError, TypeError, ArithmeticError, RuntimeError,
+    MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What zipfile and numpy raise at damaged arrays: by their headers, not by intent."""
 TINY = 1e-7
 """Scores of 0 and 1 are kept this far from the ends when they are turned back into logits."""
 
@@ -120,21 +133,29 @@ class Novelty:
         return buffer.getvalue()
 
     @classmethod
-    def from_bundle(cls, contract: Contract, files: Mapping[str, bytes]) -> "Novelty | None":
+    def from_bundle(
+        cls, contract: Contract, files: Mapping[str, bytes], *, features: int | None = None
+    ) -> "Novelty | None":
         """What the contract promises, or None where it promises nothing.
 
+        Args:
+            contract: its ``novelty`` names method and threshold.
+            files: the Bundle's members.
+            features: length of the network's embedding, 0 without one; None leaves it unchecked.
+
         Raises:
-            BundleCorrupt: the arrays are missing, or not what the method needs.
+            BundleCorrupt: the arrays are missing, or not what the method and the model need.
         """
         method, threshold = contract.novelty.get("method"), contract.novelty.get("threshold")
         if method not in ARRAYS or not isinstance(threshold, (int, float)):
             return None
+        if not math.isfinite(threshold):
+            raise BundleCorrupt(f"contract.json states a novelty threshold of {threshold}")
         if method in EMBEDDING_METHODS and MEMBER not in files:
             return None
         parameters = _arrays(files[MEMBER]) if MEMBER in files else {}
-        missing = [name for name in ARRAYS[method] if name not in parameters]
-        if missing:
-            raise BundleCorrupt(f"{MEMBER} lacks {', '.join(missing)} for {method}")
+        _check_complete(method, parameters, multi_label=contract.multi_label)
+        _check_shapes(method, parameters, len(contract.labels), features)
         return cls(method, float(threshold), parameters, contract.multi_label)
 
     def _logits(self, embeddings: Floats, scores: Floats) -> Floats:
@@ -146,18 +167,53 @@ class Novelty:
         return np.asarray(np.log(np.maximum(scores, TINY)))
 
 
+def _check_complete(method: str, parameters: Parameters, *, multi_label: bool) -> None:
+    needed = list(ARRAYS[method])
+    if "kernel" in parameters or (method == "energy" and not multi_label):
+        needed += ["kernel", "bias"]  # the energy of a softmax cannot be had from its scores
+    missing = [name for name in needed if name not in parameters]
+    if missing:
+        raise BundleCorrupt(f"{MEMBER} lacks {', '.join(missing)} for {method}")
+
+
+def _check_shapes(method: str, parameters: Parameters, classes: int, features: int | None) -> None:
+    """Refuse at opening what would fail at the first frame."""
+    sizes = {"1": 1, "c": classes}
+    if features is not None and (method in EMBEDDING_METHODS or "kernel" in parameters):
+        if not features:
+            raise BundleCorrupt(f"novelty by {method} needs an embedding: the model gives none")
+        sizes["f"] = features
+    for name in (name for name in SHAPES if name in parameters):
+        shape, sides = parameters[name].shape, SHAPES[name]
+        fits = len(shape) == len(sides) and 0 not in shape
+        if not fits or any(sizes.setdefault(k, n) != n for k, n in zip(sides, shape, strict=True)):
+            raise BundleCorrupt(
+                f"{MEMBER}: {name} of shape {shape} fits neither the other arrays nor the model"
+            )
+
+
 def _arrays(content: bytes) -> dict[str, Floats]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            if sum(member.file_size for member in packed.infolist()) > MAX_BYTES:
+            infos = packed.infolist()
+            if sum(info.file_size for info in infos) > MAX_BYTES:
                 raise BundleCorrupt(f"{MEMBER} unpacks to more than {MAX_BYTES >> 20} MiB")
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[name], np.float32) for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as exc:
+            arrays = {i.filename.removesuffix(".npy"): _array(packed.read(i)) for i in infos}
+    except BundleCorrupt:
+        raise
+    except _UNREADABLE as exc:
         raise BundleCorrupt(f"{MEMBER} cannot be read ({exc})") from exc
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise BundleCorrupt(f"{MEMBER} holds values that are not finite")
     return arrays
+
+
+def _array(content: bytes) -> Floats:
+    raw = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    if raw.dtype.kind not in "fiub":
+        raise ValueError(f"values of type {raw.dtype} are no numbers")
+    with np.errstate(over="ignore"):  # what becomes infinite is refused with the rest
+        return np.asarray(raw, np.float32)
 
 
 def _probabilities(logits: Floats, *, multi_label: bool) -> Floats:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from .errors import ModelError, SightpostError
 from .interpreter import interpreter_class
 from .native import quiet_native
+from .trial import memory_for
+from .trial_child import limit_memory
 
 PROBE_TIMEOUT_S = 180.0
 """A Pi Zero 2 needs seconds for the imports alone; a model this slow is of no use there."""
@@ -115,27 +117,22 @@ def count_nodes(operations: list[dict[str, Any]]) -> tuple[int, int]:
     return len(delegates), len(plain) - len(taken)
 
 
-def probe(model: bytes | Path) -> Probed:
+def probe(model: bytes) -> Probed:
     """Load and run a model in a process of its own; whatever it does to that is only a failure.
 
-    Raises:
-        OSError: the file cannot be opened.
+    It may ask for as much memory as in ``trial``: a board must outlive what is measured on it.
     """
-    if isinstance(model, bytes):
-        return _probe_child({"input": model})
-    with model.open("rb") as file:
-        return _probe_child({"stdin": file})
-
-
-def _probe_child(source: dict[str, Any]) -> Probed:
+    memory_mb = memory_for(model)
     # -P: a numpy.py in the current folder is not ours.
-    command = [sys.executable, "-P", "-m", "sightpost_edge.probe"]
+    command = [sys.executable, "-P", "-m", "sightpost_edge.probe", str(memory_mb)]
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False, **source
+            command, input=model, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
         return Probed(failure=f"it did not run within {PROBE_TIMEOUT_S:.0f} s")
+    if b"bad_alloc" in done.stderr or b"\nMemoryError" in done.stderr:
+        return Probed(failure=f"it wants more than {memory_mb} MiB of memory")
     if done.returncode:
         return Probed(failure=_death(done.returncode, done.stderr))
     return Probed(**json.loads(done.stdout.splitlines()[-1]))
@@ -183,11 +180,12 @@ def peak_kb(*, reset: bool = False) -> int:
 
 
 def main() -> None:
-    """The child: a model on stdin, one JSON line on stdout."""
+    """The child: a model on stdin, MiB it may ask for as argument, one JSON line on stdout."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     interpreter_class()
+    limit_memory(int(sys.argv[1]))
     before_kb = peak_kb(reset=True)
     found = examine(sys.stdin.buffer.read(), before_kb=before_kb)
     print(json.dumps(asdict(found)), file=answer)

@@ -23,6 +23,7 @@ from typing import Literal
 
 from . import errors
 from .errors import MissingExtra, ModelError, SightpostError
+from .text import printable
 from .tried import passed_before, remember
 
 __all__ = ["Limits", "Outcome", "memory_for", "remember", "run_trial", "try_model", "try_once"]
@@ -205,7 +206,7 @@ def _judge(code: int, said: bytes) -> Outcome:
     if code < 0:
         return Outcome("killed", _signal_name(-code))
     lines = said.decode("utf-8", "replace").strip().splitlines()
-    return _verdict(code, _printable(lines[-1]) if lines else "it said nothing")
+    return _verdict(code, printable(lines[-1], most=_TAIL) if lines else "it said nothing")
 
 
 def _verdict(code: int, last: str) -> Outcome:
@@ -227,13 +228,8 @@ def _same_error(verdict: dict[str, str]) -> SightpostError:
     kind = getattr(errors, str(verdict.get("error")), None)
     if not (isinstance(kind, type) and issubclass(kind, (ModelError, MissingExtra))):
         kind = ModelError
-    message, hint = (_printable(str(verdict.get(key, ""))) for key in ("message", "hint"))
+    message, hint = (printable(str(verdict.get(key, ""))) for key in ("message", "hint"))
     return kind(message, hint=hint)
-
-
-def _printable(text: str) -> str:
-    """Names inside a model reach the terminal in messages: without what could steer it."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _signal_name(number: int) -> str:

@@ -72,12 +72,17 @@ def _shut_in(memory_mb: int, cpu_s: int) -> None:
     _limit(resource.RLIMIT_FSIZE, OUTPUT_BYTES)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
     _limit(resource.RLIMIT_CPU, cpu_s)
-    _limit(resource.RLIMIT_AS, _address_space() + memory_mb * 2**20)
+    limit_memory(memory_mb)
     for step in (_no_new_privileges, _first_to_go, lambda: os.nice(NICE)):
         try:
             step()
         except (OSError, AttributeError):
             continue
+
+
+def limit_memory(memory_mb: int) -> None:
+    """This process may ask for so many MiB beyond what is in use by now."""
+    _limit(resource.RLIMIT_AS, _address_space() + memory_mb * 2**20)
 
 
 def _limit(what: int, value: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from sightpost_convert import remote, target
+from sightpost_convert.remote_answer import Answer
 from sightpost_convert.target import (
     BOARDS,
     Report,
@@ -285,6 +286,79 @@ def test_a_bad_answer_has_a_reason(program: str, says: str, hint: str, host: Fak
     assert len(host.calls()) == (2 if CUT in program else 1)
 
 
+@pytest.mark.parametrize("stream", [1, 2])
+@pytest.mark.parametrize("good", ["", GOOD], ids=["alone", "with a report"])
+def test_too_much_is_no_answer(stream: int, good: str, host: FakeHost) -> None:
+    """Five MiB at once, on either stream, whatever else was said; the folder goes all the same."""
+    host.install(f"head -c 5242880 /dev/zero >&{stream}\n{good}")
+    with pytest.raises(TargetUnreachable, match="sent more than can be a measurement"):
+        ask()
+    assert not host.left_behind()
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_a_host_that_never_stops_is_cut_off(stream: int, host: FakeHost) -> None:
+    """Long before the limit of minutes: it cannot fill the disk."""
+    flood = f"exec yes '{chr(27)}[2J' >&{stream}"
+    (host.root / "bin" / "ssh").write_text(f"#!/bin/sh\n{flood}\n")
+    began = time.monotonic()
+    with pytest.raises(TargetUnreachable, match="sent more than"):
+        ask()
+    assert time.monotonic() - began < 20
+
+
+def test_only_the_end_of_a_long_stderr_is_read(host: FakeHost) -> None:
+    """The reason stands there; one endless line is cut."""
+    host.install("yes chatter | head -n 100000 >&2; echo 'the reason' >&2; exit 6")
+    with pytest.raises(TargetUnreachable, match="code 6: the reason"):
+        ask()
+    host.install("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 6")
+    with pytest.raises(TargetUnreachable) as caught:
+        ask()
+    assert len(str(caught.value)) < 400
+
+
+ESCAPE = "\x1b]0;owned\x07\n"
+
+
+def test_a_hosts_words_cannot_steer_a_terminal(host: FakeHost) -> None:
+    """Names, board and reasons of failures go into tables, reports and contracts."""
+    words = [f.name for f in dataclasses.fields(Machine) if isinstance(getattr(PI, f.name), str)]
+    machine = dataclasses.replace(PI, **dict.fromkeys(words, ESCAPE + "x" * 9999))
+    rows = [dataclasses.replace(row, input_type=ESCAPE, failure=ESCAPE * 999) for row in ROWS]
+    host.install(answer(as_json(machine, rows)))
+    report = ask()
+    said = [report.measured_on, report.note, *(getattr(report.machine, name) for name in words)]
+    said += [text for row in report.rows for text in (row.name, row.input_type, row.failure)]
+    assert all(text.isprintable() and len(text) < 700 for text in said)
+    assert [row.name for row in report.rows] == list(MODELS)
+    assert "?]0;owned??" in report.machine.board
+
+
+def test_a_hosts_last_words_cannot_either(host: FakeHost) -> None:
+    """Nor what stands in a report that cannot be read."""
+    host.refuse(f"Connection refused {ESCAPE.strip()}")
+    with pytest.raises(TargetUnreachable) as caught:
+        ask()
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"format": 1, "\x1b[2J": 2}', '{"format": ' + "[" * 100_000,
+     as_json(PI, ROWS).replace('"cores": 4', '"cores": ' + "9" * 400),
+     as_json(PI, ROWS).replace('"cores": 4', f'"cores": "{"x" * 9999}"')],
+    ids=["escape", "deep", "great", "long"],
+)  # fmt: skip
+def test_a_hostile_report_is_refused_in_a_line(text: str, host: FakeHost) -> None:
+    """Whatever it does to its reader."""
+    host.install(answer(text))
+    with pytest.raises(TargetUnreachable, match="cannot be read") as caught:
+        ask()
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
 def test_a_report_counts_whatever_the_exit_code(host: FakeHost) -> None:
     """Code 4 says that no model ran there: that is what the rows say, too."""
     host.install(f"{GOOD}\nexit 4")
@@ -356,7 +430,7 @@ def test_a_hung_connection_is_ended() -> None:
 )  # fmt: skip
 def test_only_what_mktemp_made_is_ever_removed(name: str) -> None:
     """A folder's name that was read back is not trusted."""
-    said = remote._Answer(255, f"{remote.SIGN} folder {name}\n", "")
+    said = Answer(255, f"{remote.SIGN} folder {name}\n", "")
     assert said.folder == ""
     good = dataclasses.replace(said, stdout=f"{remote.SIGN} folder /var/tmp/sightpost-bench.aZ09\n")
     assert good.folder == "/var/tmp/sightpost-bench.aZ09"

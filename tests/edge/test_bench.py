@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import os
 import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ from sightpost_edge.bench import (
 from sightpost_edge.commands.bench import find_models, parse_threads
 from sightpost_edge.errors import ConfigError, ModelError, ReportUnreadable
 from sightpost_edge.machine import throttle_words
-from sightpost_edge.probe import Loaded, count_nodes, probe, random_input
+from sightpost_edge.probe import Loaded, Probed, count_nodes, probe, random_input
 from sightpost_edge.testing import tiny_model
 
 from ..conftest import Cli
@@ -121,6 +123,54 @@ def test_a_model_that_kills_its_reader_is_not_timed(
     (row,) = measure({"killer": tiny_model()}, threads=(1,), seconds=0)
     assert says in row.failure
     assert not row.timings
+
+
+def test_what_is_timed_is_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is read once: one that is put in its place after the trial changes nothing."""
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tiny_model())
+    timed: list[bytes] = []
+
+    def swap(model: bytes) -> Probed:
+        path.write_bytes(b"something hostile")
+        return probe(model)
+
+    def load(model: bytes, threads: int) -> Loaded:
+        timed.append(model)
+        return Loaded(model, threads)
+
+    monkeypatch.setattr(bench, "probe", swap)
+    monkeypatch.setattr(bench, "Loaded", load)
+    (row,) = measure({"m": path}, threads=(1,), seconds=0)
+    assert not row.failure
+    assert timed == [tiny_model()]
+
+
+def test_what_is_no_file_is_a_row(tmp_path: Path) -> None:
+    """A named pipe would block for ever, a device never end."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    rows = measure({n: tmp_path / n for n in ("pipe", "zero")}, threads=(1,), seconds=0)
+    assert ["named pipe" in rows[0].failure, "a device" in rows[1].failure] == [True, True]
+
+
+def with_side(side_px: int) -> bytes:
+    """The tiny model for larger pictures."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tiny_model(), 0))
+    tree.subgraphs[0].tensors[0].shape = [1, side_px, side_px, 3]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(tree.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_a_model_may_not_take_all_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a trial allows is a failure of the model's, not of the board."""
+    assert "memory" in probe(with_side(3000)).failure  # 324 MB of pixels
+    assert probe(with_side(6000)).failure  # 1.3 GB; the runtime itself refuses, without a word why
+    monkeypatch.setattr("sightpost_edge.probe.memory_for", lambda model: 2000)
+    assert not probe(with_side(3000)).failure
 
 
 def test_the_child_does_not_import_from_the_current_folder(

@@ -21,7 +21,7 @@ from sightpost_edge import container, trial
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.container import model_part, read_members, with_files
 from sightpost_edge.contract import Contract
-from sightpost_edge.errors import BundleCorrupt, ContractMismatch, ModelError
+from sightpost_edge.errors import BundleCorrupt, ContractMismatch, GoldenMismatch, ModelError
 from sightpost_edge.testing import TINY_LABELS, pack, tiny_bundle, tiny_model
 
 LABELS = list(TINY_LABELS)
@@ -346,6 +346,53 @@ def test_labels_in_another_order_everywhere(bundle_file: Path) -> None:
     reseal(bundle_file, tiny_model(), files, labels=("red", "blue", "green"))
     with pytest.raises(ContractMismatch, match="labels are in another order"):
         Bundle.open(bundle_file)
+
+
+def relabelled(path: Path, labels: tuple[str, ...], **changes: object) -> Path:
+    """The Bundle with other labels, every digest right."""
+    files = read_members(path.read_bytes())
+    files["labels.txt"] = "\n".join(labels).encode()
+    return reseal(path, tiny_model(), files, labels=labels, **changes)
+
+
+@pytest.mark.parametrize("labels", [("fox", "fox", "red"), ("red", "green", "red"), ("x",) * 3])
+def test_two_labels_of_one_name(labels: tuple[str, ...], bundle_file: Path) -> None:
+    """An honest Bundle whose labels say the same twice opens."""
+    before = Bundle.open(bundle_file).contract.golden
+    after = tuple(replace(g, label=labels[int(np.argmax(g.scores))]) for g in before)
+    assert Bundle.open(relabelled(bundle_file, labels, golden=after)).verified
+
+
+def test_two_labels_of_one_name_in_another_order(bundle_file: Path) -> None:
+    """What was red would be green now, though another label is called red."""
+    with pytest.raises(ContractMismatch, match="'red' when it was sealed and would be 'green' now"):
+        Bundle.open(relabelled(bundle_file, ("red", "red", "green")))
+
+
+def test_equal_scores_may_go_by_either_label(bundle_file: Path) -> None:
+    """Scores are written down with six digits: the two best may have become equal."""
+    first, *others = Bundle.open(bundle_file).contract.golden
+    _, green, red = first.scores
+    assert first.label == "red"
+    tied = replace(first, scores=(red, green, red))
+    files = read_members(bundle_file.read_bytes())
+    reseal(bundle_file, tiny_model(), files, golden=(tied, *others), golden_tolerance=1.0)
+    with pytest.raises(GoldenMismatch):  # which is another matter
+        Bundle.open(bundle_file)
+
+
+@pytest.mark.parametrize("odd", ["red\nfox", "red\r", "\x1b[2Jred", "red\x00", "\x85", "a\u2028b"])
+def test_labels_that_would_break_a_list_or_steer_a_terminal(odd: str, bundle_file: Path) -> None:
+    """Named with the label, unlike a list that merely differs."""
+    with pytest.raises(BundleCorrupt, match="control character") as caught:
+        Bundle.open(relabelled(bundle_file, ("blue", "green", odd)))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["सिंह\u200d", "renard roux", "狐\u3000赤", "fox 🦊"])
+def test_labels_of_all_scripts_are_fine(name: str, bundle_file: Path) -> None:
+    """Joiners, wide and unbreakable spaces are parts of words."""
+    assert Bundle.open(relabelled(bundle_file, (name, "green", "red"))).verified
 
 
 def test_labels_that_are_no_text(bundle_file: Path) -> None:

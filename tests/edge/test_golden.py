@@ -100,6 +100,45 @@ def test_the_tolerance_itself_is_allowed() -> None:
         recompute(moved, FILES, replace(CONTRACT, golden_tolerance=0.049), NETWORK)
 
 
+class Undecided:
+    """Stands for a network of 200 classes; the first has ``top``, the others share the rest."""
+
+    def __init__(self, top: float, *, at: int = 0) -> None:
+        self.given = np.full(200, (1 - top) / 199, np.float32)
+        self.given[at] = top
+
+    def scores(self, *args: object, **options: object) -> np.ndarray:
+        return self.given
+
+
+MANY = replace(CONTRACT, labels=tuple(map(str, range(200))), golden_tolerance=0.15)
+
+
+def undecided(top: float, here: Undecided) -> float:
+    """How far a frame's scores, sealed with ``top`` as the highest, are off here."""
+    member = "golden/red.png"
+    golden = seal_golden(member, FILES[member], MANY, Undecided(top))  # type: ignore[arg-type]
+    assert golden.label == "0"
+    return recompute(golden, FILES, MANY, here).scores_off  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("top", [0.14, 0.1, 0.05, 0.03])
+def test_low_scores_are_no_excuse(top: float) -> None:
+    """A device that gives every class the same, or names another one, is within 0.15 of these."""
+    for broken in (Undecided(1 / 200), Undecided(0.0), Undecided(top, at=7)):
+        assert np.abs(broken.given - Undecided(top).given).max() < 0.15
+        with pytest.raises(GoldenMismatch, match="scores by"):
+            undecided(top, broken)
+
+
+@pytest.mark.parametrize(
+    ("top", "here"), [(0.0781, 0.0234), (0.0312, 0.0156), (0.9, 0.751), (0.25, 0.11), (0.01, 0.02)]
+)
+def test_honest_devices_pass_with_low_scores_too(top: float, here: float) -> None:
+    """What whole numbers were seen to do: up to 0.71 of a low score, 0.15 of a high one."""
+    assert undecided(top, Undecided(here)) == pytest.approx(abs(top - here), abs=1e-5)
+
+
 @pytest.mark.parametrize("broken", ["scores", "thumbnail", "tolerance"])
 def test_nan_is_never_close_enough(broken: str) -> None:
     """Comparisons are written so that NaN fails."""
@@ -126,7 +165,7 @@ def test_another_decoder_may_round_otherwise(shift: float, passes: bool) -> None
         assert not result.pixels_equal
         assert result.pixels_off == pytest.approx(shift, abs=0.01)
     else:
-        with pytest.raises(GoldenMismatch, match="pixels off by 0.60 levels"):
+        with pytest.raises(GoldenMismatch, match=r"pixels off by 0\.60 levels"):
             recompute(golden, FILES, CONTRACT, NETWORK)
 
 
@@ -147,7 +186,9 @@ def test_a_start_recomputes_a_few(count: int, recomputed: int) -> None:
     assert len(recompute_all(contract, FILES, NETWORK, every=True)) == count
 
 
-@pytest.mark.parametrize(("each_ms", "recomputed"), [(10, 6), (60, 5), (299, 2), (301, 1), (9000, 1)])
+@pytest.mark.parametrize(
+    ("each_ms", "recomputed"), [(10, 6), (60, 5), (299, 2), (301, 1), (9000, 1)]
+)
 def test_a_slow_device_recomputes_fewer(
     monkeypatch: pytest.MonkeyPatch, each_ms: float, recomputed: int
 ) -> None:

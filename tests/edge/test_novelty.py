@@ -2,7 +2,9 @@
 
 import io
 import math
+import struct
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightpost_edge.bundle import Bundle
-from sightpost_edge.container import wrong_fields
+from sightpost_edge.container import model_part, read_members, wrong_fields
 from sightpost_edge.contract import Contract
-from sightpost_edge.errors import BundleCorrupt, SightpostError
+from sightpost_edge.errors import BundleCorrupt, ModelError, SightpostError
 from sightpost_edge.novelty import MAX_BYTES, MEMBER, Novelty, score
 from sightpost_edge.pixels import Geometry
-from sightpost_edge.testing import tiny_bundle
+from sightpost_edge.testing import pack, tiny_bundle
 
 LABELS = ("a", "b", "c")
 METHODS = ("gaussian", "knn", "energy", "max_score")
@@ -45,6 +47,8 @@ def npz(**given: Any) -> bytes:
 
 
 GOOD = npz(**arrays())
+HEAD = {"kernel": np.eye(5, 3, dtype=np.float32), "bias": np.zeros(3, np.float32)}
+NEEDED = {"gaussian": arrays(), "knn": arrays(), "energy": HEAD, "max_score": {}}
 EMBEDDINGS = np.array([[2, 0, 0, 0, 0], [0, 3, 0, 0, 0], [0, 0, 0, 0, 1]], np.float32)
 SCORES = np.array([[0.9, 0.1, 0], [0.1, 0.8, 0.1], [0.4, 0.3, 0.3]], np.float32)
 
@@ -56,7 +60,7 @@ def read(content: bytes = GOOD, method: str = "gaussian", **fields: Any) -> Nove
 @pytest.mark.parametrize("method", METHODS)
 def test_what_was_written_is_read(method: str) -> None:
     """The same scores to the last bit, and the same bytes when written again."""
-    made = Novelty(method, 0.25, arrays() if method in ("gaussian", "knn") else {})
+    made = Novelty(method, 0.25, NEEDED[method])
     again = Novelty.from_bundle(contract(method, 0.25), {MEMBER: made.to_npz()})
     assert again is not None
     assert (again.method, again.threshold, again.multi_label) == (method, 0.25, False)
@@ -172,13 +176,32 @@ def huge_claim() -> bytes:
     return raw("centre.npy", b"\x93NUMPY\x01\x00" + bytes([len(text), 0]) + text.encode())
 
 
-def spoilt_deflate() -> bytes:
-    """Packed arrays with a byte of the packed stream changed."""
+def odd_header(text: str) -> bytes:
+    """An array whose header is no header, in a zip that is in order."""
+    line = text.ljust(117).encode() + b"\n"
+    return raw("centre.npy", b"\x93NUMPY\x01\x00" + bytes([len(line), 0]) + line)
+
+
+def odd_method() -> bytes:
+    """A member packed by a method that nobody has."""
+    content = bytearray(raw("centre.npy", b""))
+    for mark, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        content[content.index(mark) + offset] = 77
+    return bytes(content)
+
+
+def packed() -> bytes:
+    """As numpy's other program writes it."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays(200))
-    content = bytearray(buffer.getvalue())
-    place = content.index(b"centre.npy") + len("centre.npy") + 60
-    content[place : place + 8] = b"\xff" * 8
+    return buffer.getvalue()
+
+
+def spoilt_deflate() -> bytes:
+    """Packed arrays, the first byte of the packed stream changed."""
+    content = bytearray(packed())
+    name, extra = struct.unpack_from("<2H", content, 26)
+    content[30 + name + extra] = 0xFF  # a block of a kind that does not exist
     return bytes(content)
 
 
@@ -191,13 +214,17 @@ def spoilt_deflate() -> bytes:
         npz(**arrays() | {"weight": np.array([np.nan])}),
         npz(**arrays() | {"weight": np.array([np.inf])}),
         npz(**{n: a for n, a in arrays().items() if n != "whitening"}),
+        odd_header("{'descr': '<f4', ("), odd_header("(" * 116), odd_method(),
+        npz(**arrays() | {"weight": np.array([1e300])}),
+        npz(**arrays() | {"weight": np.array([1j])}),
     ],
     ids=["empty", "no-zip", "cut", "cut-early", "bomb", "huge", "deflate", "no-array", "no-header",
-         "text", "words", "nan", "inf", "missing"],
+         "text", "words", "nan", "inf", "missing", "header", "brackets", "method", "too-great",
+         "complex"],
 )  # fmt: skip
 def test_hostile_arrays_are_refused(content: bytes) -> None:
     """Whatever is in the file, it is refused as a damaged Bundle when that is opened."""
-    with pytest.raises(BundleCorrupt), wrong_fields():
+    with pytest.raises(BundleCorrupt):
         read(content)
 
 
@@ -225,6 +252,61 @@ def test_arrays_that_do_not_fit_together_are_refused(name: str, shape: tuple[int
         read(npz(**arrays() | {name: np.ones(shape, np.float32)}))
 
 
+def told(given: dict[str, np.ndarray], method: str, **options: Any) -> Novelty | None:
+    """What is read for a network with that many ``features``."""
+    return Novelty.from_bundle(contract(method), {MEMBER: npz(**given)}, **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_arrays_must_fit_the_model(method: str) -> None:
+    """Five features were trained on: a model with four is refused, and one with none."""
+    assert told(NEEDED[method], method, features=5) is not None
+    if method == "max_score":
+        assert told({}, method, features=0) is not None
+        return
+    with pytest.raises(BundleCorrupt, match="fits neither"):
+        told(NEEDED[method], method, features=4)
+    with pytest.raises(BundleCorrupt, match="needs an embedding: the model gives none"):
+        told(NEEDED[method], method, features=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("kernel", (5, 2)), ("kernel", (5, 4)), ("kernel", (4, 3)), ("kernel", (5,)), ("bias", (2,)),
+     ("bias", (3, 1)), ("bias", ())],
+)  # fmt: skip
+def test_a_head_must_fit_labels_and_embedding(name: str, shape: tuple[int, ...]) -> None:
+    """Features by classes, and a bias for each class."""
+    with pytest.raises(BundleCorrupt, match=name):
+        told(HEAD | {name: np.ones(shape, np.float32)}, "energy", features=5)
+
+
+def test_each_point_has_its_label() -> None:
+    """Else leaving a class out would leave out others."""
+    with pytest.raises(BundleCorrupt, match="labels of shape"):
+        told(arrays() | {"labels": np.zeros(2)}, "knn")
+
+
+@pytest.mark.parametrize("given", [{}, {"kernel": HEAD["kernel"]}, {"bias": HEAD["bias"]}])
+def test_the_energy_of_a_softmax_needs_the_head(given: dict[str, np.ndarray]) -> None:
+    """From probabilities it would be 0 for every picture; independent labels give it back."""
+    for files in ({MEMBER: npz(**given)}, {} if not given else {MEMBER: npz(**given)}):
+        with pytest.raises(BundleCorrupt, match=r"lacks .* for energy"):
+            Novelty.from_bundle(contract("energy"), files)
+    assert Novelty.from_bundle(contract("energy", multi_label=True), {}, features=0) is not None
+
+
+def test_a_bundle_without_embedding_cannot_promise_one(tmp_path: Path) -> None:
+    """Refused when it is opened, by name, not at the first frame."""
+    novelty = {"method": "gaussian", "threshold": 0.5}
+    path = tiny_bundle(tmp_path / "m.tflite", novelty=novelty)
+    assert Bundle.open(path).novelty is None
+    whole = path.read_bytes()
+    path.write_bytes(pack(model_part(whole), {**read_members(whole), MEMBER: GOOD}))
+    with pytest.raises(BundleCorrupt, match="needs an embedding"):
+        Bundle.open(path)
+
+
 @pytest.mark.parametrize("threshold", [math.nan, math.inf, -math.inf])
 def test_a_threshold_that_is_no_number_is_refused(threshold: float) -> None:
     """With NaN nothing would ever be novel, in silence."""
@@ -232,17 +314,17 @@ def test_a_threshold_that_is_no_number_is_refused(threshold: float) -> None:
         read(threshold=threshold)
 
 
-@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=4))
+@pytest.mark.parametrize("content", [GOOD, packed()], ids=["stored", "packed"])
+@given(data=st.data())
 @settings(max_examples=300, deadline=None)
-def test_any_damage_is_a_named_error(changes: list[tuple[int, int]]) -> None:
-    """Bytes changed anywhere: refused by name, or read."""
-    content = bytearray(GOOD)
-    for place, value in changes:
-        content[place] = value
-    try:
-        read(bytes(content))
-    except BundleCorrupt:
-        pass
+def test_any_damage_is_a_named_error(content: bytes, data: st.DataObject) -> None:
+    """Bytes changed anywhere: refused by name when the Bundle is opened, or read."""
+    changes = st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255))
+    spoilt = bytearray(content)
+    for place, value in data.draw(st.lists(changes, min_size=1, max_size=4)):
+        spoilt[place] = value
+    with suppress(ModelError), wrong_fields():
+        read(bytes(spoilt))
 
 
 def test_a_bundle_with_it_tells(tmp_path: Path) -> None:
