@@ -40,7 +40,7 @@ def inspect(
     if json:
         print(jsonlib.dumps(facts, indent=1, ensure_ascii=False))
     else:
-        _print(facts, bundle)
+        _print(facts)
 
 
 def _open_signed(model: Path, labels: Path | None, trust: str) -> "tuple[Bundle, dict[str, Any]]":
@@ -81,6 +81,8 @@ def _say_unchecked(model: Path) -> None:
 
 
 def _facts(bundle: "Bundle") -> dict[str, Any]:
+    from ..golden import score_tolerance
+
     contract = bundle.contract
     return {
         "file": str(bundle.path),
@@ -109,14 +111,15 @@ def _facts(bundle: "Bundle") -> dict[str, Any]:
                 "label": result.label,
                 "pixels": "identical" if result.pixels_equal else f"off {result.pixels_off:.2f}",
                 "scores_off": round(result.scores_off, 6),
+                "allowed": round(score_tolerance(golden, contract), 6),
             }
-            for result in bundle.golden
+            for golden, result in zip(contract.golden, bundle.golden, strict=False)
         ],
     }
 
 
-def _print(facts: dict[str, Any], bundle: "Bundle") -> None:
-    state = "verified" if bundle.verified else "NOT VERIFIED (a plain .tflite)"
+def _print(facts: dict[str, Any]) -> None:
+    state = "verified" if facts["verified"] else "NOT VERIFIED (a plain .tflite)"
     print(f"{facts['file']}: {facts['name']} ({facts['kind'] or 'unknown kind'}), {state}")
     print(f"  sha256      {facts['sha256']}")
     print(f"  size        {facts['bytes']:,} bytes")
@@ -138,11 +141,10 @@ def _print(facts: dict[str, Any], bundle: "Bundle") -> None:
         for key, value in facts[title].items():
             if not isinstance(value, (dict, list)):
                 print(f"  {title:<11} {key}: {value}")
-    tolerance = bundle.contract.golden_tolerance
     for golden in facts["golden"]:
         print(
             f"  golden      named {golden['label']}: pixels {golden['pixels']}, "
-            f"scores off {golden['scores_off']:.4f} (allowed {tolerance})"
+            f"scores off {golden['scores_off']:.4f} (allowed {golden['allowed']:g})"
         )
 
 
