@@ -29,16 +29,12 @@ from .metadata import append_files, attach_metadata
 class Provenance:
     """Where a model comes from, in plain records for the contract.
 
-    ``author``, ``description`` and ``license`` go into the standard metadata; ``localized`` gives
-    the labels in other languages, by language tag, for display.
+    ``localized`` gives the labels in other languages, by language tag, for display.
     """
 
     name: str
     training: Mapping[str, Any]
     conversion: Mapping[str, Any]
-    author: str = "made with sightpost"
-    description: str = ""
-    license: str = ""
     localized: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -57,22 +53,10 @@ def seal(
         out: the file to write.
         novelty: how to tell novel pictures, with the threshold that goes with this model.
     """
-    locales = {locale: f"labels_{locale}.txt" for locale in provenance.localized}
-    described = attach_metadata(
-        model,
-        name=provenance.name,
-        description=provenance.description
-        or f"Image classifier: {', '.join(contract.labels[:20])}",
-        version=__version__,
-        author=provenance.author,
-        license=provenance.license,
-        mean=contract.mean,
-        std=contract.std,
-        locales=locales,
-    )
+    described = _described(model, contract, provenance)
     files = {LABELS_FILE: "\n".join(contract.labels).encode()}
-    for locale, name in locales.items():
-        files[name] = "\n".join(provenance.localized[locale]).encode()
+    for locale, words in provenance.localized.items():
+        files[_labels_in(locale)] = "\n".join(words).encode()
     golden = {f"golden/{name}.jpg": _jpeg(picture, contract.geometry) for name, picture in frames}
     network = Network(described, delegate=contract.delegate)
     sealed = tuple(seal_golden(name, jpeg, contract, network) for name, jpeg in golden.items())
@@ -89,6 +73,24 @@ def seal(
     files[CONTRACT_FILE] = complete.to_json().encode()
     remember(described, contract.delegate)
     return _proven(append_files(described, files), out)
+
+
+def _described(model: bytes, contract: Contract, provenance: Provenance) -> bytes:
+    return attach_metadata(
+        model,
+        name=provenance.name,
+        description=f"Image classifier: {', '.join(contract.labels[:20])}",
+        version=__version__,
+        author="made with sightpost",
+        license="",
+        mean=contract.mean,
+        std=contract.std,
+        locales={locale: _labels_in(locale) for locale in provenance.localized},
+    )
+
+
+def _labels_in(locale: str) -> str:
+    return f"labels_{locale}.txt"
 
 
 def _proven(content: bytes, out: Path) -> Bundle:
