@@ -73,7 +73,7 @@ def here(work: Path) -> dict[str, Scored]:
 def board(request: pytest.FixtureRequest, work: Path) -> dict[str, Scored]:
     """The scores of a board, by kind."""
     python = [str(TREE), "run", request.param, str(work), "/opt/venv/bin/python"]
-    return {kind: run(python, work, Path("/work"), kind, dict(os.environ)) for kind in ways()}
+    return {kind: run(python, work, Path("/job"), kind, dict(os.environ)) for kind in ways()}
 
 
 def ways() -> dict[str, list[str]]:
