@@ -33,7 +33,7 @@ def main(runs: list[Path]) -> None:
         with case_of_run(run) as case, contextlib.redirect_stdout(sys.stderr):
             target = parse_target("this-machine")
             ruling = hold_court(case, Budget(), target, lambda text: None)
-            print_ruling(ruling, case, target)
+            print_ruling(ruling, case)
             courts.append({"run": run.name, "chosen": ruling.chosen and ruling.chosen.kind,
                            "seconds": ruling.seconds,
                            "table": [table_row(row) for row in ruling.rows]})  # fmt: skip

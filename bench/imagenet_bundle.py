@@ -14,6 +14,7 @@ import numpy as np
 
 from sightpost_convert.candidates import Workbench, tolerance
 from sightpost_convert.export import float_model, save
+from sightpost_convert.imported import unique
 from sightpost_convert.ranges import images
 from sightpost_convert.seal import Provenance, seal
 from sightpost_convert.sensitive import frames
@@ -49,16 +50,6 @@ def main() -> None:
     provenance = Provenance("imagenet", {"weights": given.weights.name}, {"chosen": "int8"})
     golden = frames(photos[:: max(1, len(photos) // 6)], contract.geometry)
     print(seal(int8.model, contract, golden, provenance, given.out))
-
-
-def unique(labels: list[str]) -> tuple[str, ...]:
-    """ImageNet has two cranes and two maillots; a number tells them apart."""
-    seen: dict[str, int] = {}
-    found = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        found.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return tuple(found)
 
 
 if __name__ == "__main__":

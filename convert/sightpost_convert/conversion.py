@@ -62,7 +62,7 @@ def convert_case(case: Case, out: Path, evidence: Path, wishes: Wishes) -> tuple
     signer = Signer.of(wishes.sign, wishes.version, wishes.expires, target)
     with _progress() as say:
         ruling = hold_court(case, budget, target, say)
-    print_ruling(ruling, case, target)
+    print_ruling(ruling, case)
     make_folder(evidence)
     write_file(evidence / "court.json", court_json(ruling, case, wishes, budget).encode())
     draw_court(ruling, evidence / "court.png")

@@ -133,11 +133,11 @@ class _Session:
         except (SightpostError, RuntimeError, ValueError):
             return ()
         hurt = worst_first(rank_layers(bench.model, ranges, contract, photos.pixels))
-        for candidate in self._mixed(bench, hurt):
-            self.add(candidate)
+        if mixed := self._mixed(bench, hurt):
+            self.add(mixed)
         return tuple(hurt)
 
-    def _mixed(self, bench: Workbench, hurt: list[Hurt]) -> Iterator[Candidate]:
+    def _mixed(self, bench: Workbench, hurt: list[Hurt]) -> Candidate | None:
         """The first mixed model that satisfies the validation photos, or the last one tried."""
         photos = self.case.validation
         reference = answers(self.case.model, self.case.contract, photos.pixels)
@@ -147,8 +147,7 @@ class _Session:
             found = bench.mixed([one.name for one in hurt[:count]])
             if found.model and self._satisfies(found, photos, reference):
                 break
-        if found:
-            yield found
+        return found
 
     def _satisfies(self, candidate: Candidate, photos: Photos, reference: Answers) -> bool:
         contract = self.case.contract

@@ -53,7 +53,7 @@ def _calibration(folder: RunFolder) -> list[dict[str, str]]:
     """Training photos, as many of each class; of more than 200 classes one of some."""
     per_class = max(1, round(CALIBRATION_PHOTOS / len(folder.labels)))
     rows = folder.select("train", per_class=per_class)
-    most = max(CALIBRATION_PHOTOS, per_class * min(len(folder.labels), CALIBRATION_PHOTOS))
+    most = per_class * min(len(folder.labels), CALIBRATION_PHOTOS)
     return rows[:: -(-len(rows) // most)]
 
 

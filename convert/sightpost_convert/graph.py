@@ -134,13 +134,19 @@ def layers(graph: Any) -> Iterator[Layer]:
         yield Layer(index, kind, name, inputs, output)
 
 
+def is_constant(graph: Any, tensor: int) -> bool:
+    """Whether the file holds the tensor's content; an empty buffer holds none."""
+    data = graph.buffers[graph.subgraphs[0].tensors[tensor].buffer].data
+    return data is not None and data.size > 0
+
+
 def constant(graph: Any, tensor: int) -> NDArray[np.float32] | None:
     """A copy of a float32 constant in its shape; None for a computed tensor or another type."""
     if tensor < 0:
         return None
     described = graph.subgraphs[0].tensors[tensor]
     data = graph.buffers[described.buffer].data
-    if data is None or not data.size or described.type != schema.TensorType.FLOAT32:
+    if not is_constant(graph, tensor) or described.type != schema.TensorType.FLOAT32:
         return None
     return np.frombuffer(bytes(data), np.float32).reshape(described.shape).copy()
 

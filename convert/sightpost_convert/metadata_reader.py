@@ -13,8 +13,8 @@ from flatbuffers import number_types as types
 from sightpost_edge.errors import ModelError
 
 from .graph import unpack
+from .metadata import ENTRY
 
-ENTRY = b"TFLITE_METADATA"
 USUAL = (127.5, 127.5)
 """Mean and deviation in grey levels where a file does not say: [-1, 1], as MobileNets take it."""
 MOST = 16
@@ -30,7 +30,7 @@ def normalisation(model: bytes) -> tuple[float, float]:
         ModelError: they differ from channel to channel, or the metadata is damaged.
     """
     graph = unpack(model)
-    blobs = [graph.buffers[e.buffer].data for e in graph.metadata or () if e.name == ENTRY]
+    blobs = [graph.buffers[e.buffer].data for e in graph.metadata or () if e.name == ENTRY.encode()]
     if not blobs:
         return USUAL
     try:

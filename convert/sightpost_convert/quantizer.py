@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from sightpost_edge.native import quiet_native
 
-from .graph import gathered, unpack
+from .graph import gathered, is_constant, unpack
 from .ranges import Images, Ranges, measure
 from .raw_bytes import with_raw_bytes
 
@@ -30,14 +30,9 @@ def wanted_tensors(model: bytes) -> dict[str, int]:
     computed = [
         i
         for i in sorted(used)
-        if main.tensors[i].type == schema.TensorType.FLOAT32
-        and not _is_constant(graph.buffers[main.tensors[i].buffer])
+        if main.tensors[i].type == schema.TensorType.FLOAT32 and not is_constant(graph, i)
     ]
     return {main.tensors[i].name.decode(): i for i in computed}
-
-
-def _is_constant(buffer: Any) -> bool:
-    return buffer.data is not None and buffer.data.size > 0
 
 
 def find_ranges(model: bytes, samples: Images, method: str = "min/max") -> Ranges:

@@ -10,7 +10,6 @@ from sightpost_edge.bench import as_json
 from .case import Case
 from .court import Ruling
 from .judge import Judgement
-from .target import Target
 from .verdict import Budget, shortened
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ FIGURES = (
 )  # fmt: skip
 
 
-def print_ruling(ruling: Ruling, case: Case, target: Target) -> None:
+def print_ruling(ruling: Ruling, case: Case) -> None:
     """The court's table to stdout; where it was measured and what was chosen."""
     claim = "" if case.trained is None else f" (training said {case.trained:.3f})"
     print(f"{len(case.test)} held-out photos through the device's classifier{claim}")

@@ -21,7 +21,7 @@ from sightpost_convert.verdict import Budget
 from sightpost_edge.bench import Timing
 from sightpost_edge.testing import TINY_LABELS, tiny_model
 
-from .courtroom import HERE, MACHINE, case_of, photos_of
+from .courtroom import MACHINE, case_of, photos_of
 
 pytestmark = pytest.mark.workshop
 
@@ -53,7 +53,7 @@ def ruling(*rows: Judgement, chosen: Judgement | None = GOOD, note: str = "") ->
 
 def test_columns_align(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     """Every line has its columns below the heading's; unknown figures are dashes."""
-    print_ruling(ruling(*ROWS, note="it was hot"), case, HERE)
+    print_ruling(ruling(*ROWS, note="it was hot"), case)
     first, heading, *lines, where, chosen = capsys.readouterr().out.splitlines()
     assert first == ("3 held-out photos through the device's classifier (training said 0.950)")
     assert heading.split()[-4:] == ["t1", "ms", "t2", "verdict"]
@@ -70,7 +70,7 @@ def test_columns_align(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nobody_chosen_and_nothing_claimed(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     """The table says so; a model from elsewhere has no claim to compare with."""
-    print_ruling(ruling(*ROWS[2:], chosen=None), replace(case, trained=None), HERE)
+    print_ruling(ruling(*ROWS[2:], chosen=None), replace(case, trained=None))
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "3 held-out photos through the device's classifier"
     assert out[1].split()[-2:] == ["parts", "verdict"]
