@@ -123,7 +123,8 @@ def _names(path: Path, labels: Sequence[str] | None) -> tuple[str, ...]:
     if labels is None:
         raise NotABundle(
             f"{path} is a plain .tflite: it carries neither labels nor a contract",
-            hint="give its labels, one per line, with --labels FILE; convert makes Bundles",
+            hint="give its labels, one per line, with --labels FILE; if it was a Bundle, it "
+            "was cut short: copy it again and compare sizes",
         )
     return tuple(label for label in labels if label.strip())
 
