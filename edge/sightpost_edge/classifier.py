@@ -9,7 +9,7 @@ import numpy as np
 from .bundle import Bundle
 from .errors import ModelError
 from .interpreter import Outputs
-from .pixels import fit
+from .pixels import WHOLE, Region, fit, fit_image
 from .records import ChannelOrder, Frame, Pixels, Prediction, Scores
 
 
@@ -35,14 +35,25 @@ class BundleClassifier:
 
     def outputs(self, picture: Pixels, *, order: ChannelOrder = "rgb") -> Outputs:
         """Scores and embedding of a picture of any size, (h, w, 3) uint8 in ``order``."""
-        contract = self.bundle.contract
-        pixels = fit(picture, contract.geometry, order=order)
-        return self.bundle.network.outputs(pixels, mean=contract.mean, std=contract.std)
+        return self._invoke(fit(picture, self.bundle.contract.geometry, order=order))
 
-    def classify(self, frame: Frame) -> Prediction:
-        """Classify one Frame and say how long it took, crop and resize included."""
+    def _invoke(self, fitted: Pixels) -> Outputs:
+        contract = self.bundle.contract
+        return self.bundle.network.outputs(fitted, mean=contract.mean, std=contract.std)
+
+    def fit(self, frame: Frame, region: Region = WHOLE) -> Pixels:
+        """The model's input from one region of a Frame, decoded as the contract allows."""
+        contract = self.bundle.contract
+        return fit_image(
+            frame.image, contract.geometry, region=region, reductions=contract.reductions
+        )
+
+    def classify(
+        self, frame: Frame, fitted: Pixels | None = None, *, region: Region = WHOLE
+    ) -> Prediction:
+        """Classify one Frame and say how long it took; ``fitted`` where ``fit`` is done already."""
         began = time.perf_counter()
-        outputs = self.outputs(frame.pixels, order=frame.order)
+        outputs = self._invoke(self.fit(frame, region) if fitted is None else fitted)
         novelty, novel = self.novelty(outputs)
         took_ms = (time.perf_counter() - began) * 1000
         scores, embedding = outputs
@@ -54,7 +65,7 @@ class BundleClassifier:
         best = int(scores.argmax())
         return Prediction(
             frame, self.labels[best], float(scores[best]), scores, took_ms,
-            embedding, novelty, novel,
+            embedding, novelty, novel, region.name,
         )  # fmt: skip
 
     def novelty(self, outputs: Outputs) -> tuple[float, bool] | tuple[None, None]:

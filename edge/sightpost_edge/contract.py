@@ -42,6 +42,9 @@ class Contract:
     so the scores are calibrated as they come. ``novelty`` says how well, and from which score on,
     things never seen were told from known ones: ``method``, ``threshold``, ``auroc``,
     ``false_alarm``.
+    ``paths`` names the faster ways from a camera's picture to the model's input that the model was
+    judged through and may be used: "jpeg/2" is decoding at half size; each with how far pixels are
+    off in grey levels (``levels``) and the share of equal decisions (``equal``).
     ``delegate`` is what the scores were computed with, "xnnpack" or "none": with and without it
     they differ by up to 0.09, so the device must use the same.
     ``files`` holds the SHA-256 of each part of the Bundle, "model" being the FlatBuffer.
@@ -57,6 +60,7 @@ class Contract:
     multi_label: bool = False
     temperature: float = 1.0
     novelty: Mapping[str, Any] = field(default_factory=dict)
+    paths: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     name: str = ""
     kind: str = ""
     delegate: str = "xnnpack"
@@ -71,6 +75,12 @@ class Contract:
     def nothing(self) -> frozenset[str]:
         """The labels that mean "nothing is there"."""
         return frozenset(label for label in self.labels if label.lower() in NOTHING_LABELS)
+
+    @property
+    def reductions(self) -> frozenset[int]:
+        """The reduced scales at which a JPEG may be decoded for this model."""
+        names = (path.partition("/") for path in self.paths)
+        return frozenset(int(n) for kind, _, n in names if kind == "jpeg" and n.isdigit())
 
     def to_json(self) -> str:
         """The text of contract.json."""

@@ -7,12 +7,16 @@ stable rule across camera resolutions.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from .errors import PhotoUnreadable
+from .errors import ConfigError, PhotoUnreadable
 from .records import ChannelOrder, Pixels
+
+if TYPE_CHECKING:
+    from .image import Image
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded, as ``__init__`` tells OpenCV."""
@@ -36,6 +40,56 @@ class Geometry:
     crop_fraction: float = 1.0
     shrink: str = "area"
     grow: str = "linear"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of a camera's picture, in shares of its width and height from the top left."""
+
+    name: str = ""
+    x: float = 0.0
+    y: float = 0.0
+    width: float = 1.0
+    height: float = 1.0
+
+    def __post_init__(self) -> None:
+        inside = self.x + self.width <= 1 + 1e-9 and self.y + self.height <= 1 + 1e-9
+        if not (self.x >= 0 and self.y >= 0 and self.width > 0 and self.height > 0 and inside):
+            raise ConfigError(
+                f"region {self.name!r} does not lie within the picture",
+                hint="x, y, width and height are shares: 0.5 is half of the picture",
+            )
+
+    def cut(self, picture: Pixels) -> Pixels:
+        """That part of ``picture``, (h, w, ...), without copying."""
+        height, width = picture.shape[:2]
+        left, top = round(self.x * width), round(self.y * height)
+        right, bottom = round((self.x + self.width) * width), round((self.y + self.height) * height)
+        return picture[top : max(bottom, top + 1), left : max(right, left + 1)]
+
+
+WHOLE = Region()
+
+
+def fit_image(
+    image: "Image",
+    geometry: Geometry,
+    *,
+    region: Region = WHOLE,
+    reductions: frozenset[int] = frozenset(),
+) -> Pixels:
+    """``fit`` a camera's picture, decoded at one of the ``reductions`` that the model allows."""
+    picture = image.decode(reduction_for(image, geometry, region=region, allowed=reductions))
+    return fit(region.cut(picture), geometry, order=image.order)
+
+
+def reduction_for(
+    image: "Image", geometry: Geometry, *, region: Region = WHOLE, allowed: frozenset[int]
+) -> int:
+    """The strongest allowed reduction that leaves the model no fewer pixels than it takes, or 1."""
+    width, height = image.width * region.width, image.height * region.height
+    scale = min(width / geometry.width, height / geometry.height) * geometry.crop_fraction
+    return max((n for n in image.reductions if n in allowed and n <= scale), default=1)
 
 
 def fit(picture: Pixels, geometry: Geometry, *, order: ChannelOrder = "rgb") -> Pixels:

@@ -18,6 +18,7 @@ import numpy as np
 from .container import CONTRACT_FILE, LABELS_FILE, with_files
 from .contract import Contract
 from .golden import seal_golden
+from .image import RawImage
 from .interpreter import Network
 from .pixels import Geometry
 from .records import Frame, Pixels, Prediction
@@ -38,7 +39,7 @@ def colour(name: str, *, width: int = 64, height: int = 48) -> Pixels:
 def frame(pixels: Pixels, *, index: int = 0, elapsed_s: float = 0.0, name: str = "") -> Frame:
     """A Frame at ``elapsed_s`` after a fixed moment."""
     when = EPOCH + timedelta(seconds=elapsed_s)
-    return Frame(index, elapsed_s, when, round(elapsed_s * 1e9), pixels, "rgb", name)
+    return Frame(index, elapsed_s, when, round(elapsed_s * 1e9), RawImage(pixels, "rgb"), name)
 
 
 def colour_frames(*names: str, fps: float = 10.0) -> list[Frame]:

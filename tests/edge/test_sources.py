@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sightpost_edge.errors import ConfigError, SourceLost, SourceUnavailable
+from sightpost_edge.image import RawImage
 from sightpost_edge.records import Frame
 from sightpost_edge.sources import SCHEMES, Source, open_source
 from sightpost_edge.sources.live import Ended, LiveSource, Shot
@@ -96,9 +97,9 @@ def test_frames_are_pictures_in_order(source: Source) -> None:
     frames = take(source, 3)
     assert len(frames) >= 2
     for frame in frames:
-        assert frame.pixels.dtype == np.uint8
-        assert frame.pixels.ndim == 3
-        assert frame.pixels.shape[2] == 3
+        pixels = frame.image.decode()
+        assert pixels.dtype == np.uint8
+        assert pixels.shape == (frame.image.height, frame.image.width, 3)
         assert frame.captured_at.tzinfo is not None
     assert [frame.index for frame in frames] == sorted({frame.index for frame in frames})
     assert [frame.elapsed_s for frame in frames] == sorted({frame.elapsed_s for frame in frames})
@@ -139,7 +140,7 @@ def test_channel_order_is_told(tmp_path: Path) -> None:
     for first in (clip, photo):
         assert first.rgb()[..., 0].mean() > 180
         assert first.rgb()[..., 2].mean() < 80
-    assert (clip.order, photo.order) == ("bgr", "rgb")
+    assert (clip.image.order, photo.image.order) == ("bgr", "rgb")
 
 
 def test_a_bad_photo_is_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -227,7 +228,7 @@ class Tape:
 
 
 def shot(name: str = "red") -> Shot:
-    return Shot(colour(name), "rgb", time.monotonic_ns())
+    return Shot(RawImage(colour(name), "rgb"), time.monotonic_ns())
 
 
 def test_the_newest_frame_wins() -> None:
@@ -244,7 +245,7 @@ def test_the_newest_frame_wins() -> None:
     source._thread.join(5)
     frames = list(source)
     assert len(frames) == 1
-    assert frames[0].pixels[..., 2].mean() > 180
+    assert frames[0].rgb()[..., 2].mean() > 180
     assert source.dropped == 20
 
 
@@ -255,7 +256,7 @@ def test_a_camera_that_fails_is_reopened() -> None:
     source = LiveSource("tape://", lambda: next(opened))
     frames = list(source)
     assert tapes[0].closed
-    assert frames[-1].pixels[..., 1].mean() > 180
+    assert frames[-1].rgb()[..., 1].mean() > 180
 
 
 def test_a_camera_that_stays_away_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,12 +296,12 @@ def test_slow_attempts_to_reopen_are_waited_for() -> None:
     tapes = iter([Tape(shot(), slow_failure), Tape(slow_failure), Tape(shot("green"))])
     source = LiveSource("tape://", lambda: next(tapes), stall_s=0.6)
     frames = list(source)
-    assert frames[-1].pixels[..., 1].mean() > 180
+    assert frames[-1].rgb()[..., 1].mean() > 180
 
 
 def test_a_frame_is_stamped_when_it_was_taken() -> None:
     """Not when somebody came to fetch it."""
-    old = Shot(colour("red"), "rgb", time.monotonic_ns() - 5_000_000_000)
+    old = Shot(RawImage(colour("red"), "rgb"), time.monotonic_ns() - 5_000_000_000)
     frame = next(iter(LiveSource("tape://", lambda: Tape(old))))
     age_s = (datetime.now(UTC) - frame.captured_at).total_seconds()
     assert 4.9 < age_s < 30
@@ -319,7 +320,7 @@ def test_a_single_photo_is_a_source(tmp_path: Path) -> None:
     """It goes through the photo decoder, not through the video one."""
     photo = write_folder(tmp_path / "photos") / "0_red.png"
     (frame,) = open_source(str(photo))
-    assert (frame.name, frame.order) == ("0_red.png", "rgb")
+    assert (frame.name, frame.image.order) == ("0_red.png", "rgb")
 
 
 def test_a_camera_without_a_picture_is_not_open() -> None:

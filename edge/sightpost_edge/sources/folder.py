@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import PhotoUnreadable, SourceUnavailable
+from ..image import RawImage
 from ..pixels import PHOTO_SUFFIXES, read_photo
 from ..records import Frame
 from . import local_path
@@ -54,13 +55,13 @@ class FolderSource:
             if self._closing:
                 return
             try:
-                pixels = read_photo(path)
+                image = RawImage(read_photo(path), "rgb")
                 taken = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             except PhotoUnreadable as exc:
                 log.warning("left out: %s", exc)
                 continue
             name = printable(path.relative_to(self._root).as_posix())
-            yield Frame(index, float(index), taken, time.monotonic_ns(), pixels, "rgb", name)
+            yield Frame(index, float(index), taken, time.monotonic_ns(), image, name)
 
     def close(self) -> None:
         """End the iteration."""

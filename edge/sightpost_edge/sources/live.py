@@ -14,17 +14,17 @@ from typing import Protocol
 
 from .. import clock
 from ..errors import SourceError, SourceLost, SourceUnavailable
-from ..records import ChannelOrder, Frame, Pixels
+from ..image import Image
+from ..records import Frame
 
 log = logging.getLogger("sightpost")
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture from a camera: (h, w, 3) uint8 in ``order``, and its monotonic time."""
+    """One picture from a camera, not decoded yet, and its monotonic time."""
 
-    pixels: Pixels = field(repr=False)
-    order: ChannelOrder
+    image: Image = field(repr=False)
     monotonic_ns: int
 
 
@@ -77,7 +77,7 @@ class LiveSource:
             elapsed_s = max(0, shot.monotonic_ns - self._started_ns) / 1e9
             age_s = max(0, time.monotonic_ns() - shot.monotonic_ns) / 1e9
             taken = clock.now() - timedelta(seconds=age_s)
-            yield Frame(index, elapsed_s, taken, shot.monotonic_ns, shot.pixels, shot.order)
+            yield Frame(index, elapsed_s, taken, shot.monotonic_ns, shot.image)
             index += 1
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import cv2
 
 from .. import clock
 from ..errors import SourceUnavailable
+from ..image import RawImage
 from ..records import Frame
 from . import local_path
 from .live import LiveSource, Shot
@@ -44,7 +45,7 @@ class VideoSource:
             # Some containers carry no times: then the position stays 0 and the rate must do.
             elapsed_s = position_ms / 1000 if position_ms > 0 else index / fps
             when = began + timedelta(seconds=elapsed_s)
-            yield Frame(index, elapsed_s, when, time.monotonic_ns(), pixels)
+            yield Frame(index, elapsed_s, when, time.monotonic_ns(), RawImage(pixels, "bgr"))
             index += 1
         self._capture.release()
 
@@ -62,7 +63,7 @@ class OpenCvCamera:
     def read(self) -> Shot | None:
         """The next picture, B,G,R."""
         ok, pixels = self._capture.read()
-        return Shot(pixels, "bgr", time.monotonic_ns()) if ok else None
+        return Shot(RawImage(pixels, "bgr"), time.monotonic_ns()) if ok else None
 
     def close(self) -> None:
         """Release the device or connection."""

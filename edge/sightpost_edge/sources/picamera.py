@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError, MissingExtra, SourceUnavailable
+from ..image import RawImage
 from ..records import ChannelOrder, Pixels
 from .live import LiveSource, Shot
 
@@ -74,7 +75,7 @@ class PiCamera:
         finally:
             request.release()
         pixels, order = to_rgb_or_bgr(array, self._format, width=SIZE[0])
-        return Shot(pixels, order, int(sensor_ns or time.monotonic_ns()))
+        return Shot(RawImage(pixels, order), int(sensor_ns or time.monotonic_ns()))
 
     def close(self) -> None:
         """Stop and release the camera."""

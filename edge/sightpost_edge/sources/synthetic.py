@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..conveyor import Belt
 from ..errors import ConfigError, nearest
+from ..image import RawImage
 from ..records import Pixels
 from .live import Ended, LiveSource, Shot
 
@@ -29,7 +30,7 @@ class BeltCamera:
         pixels = next(self._frames)
         time.sleep(max(0.0, self._due_s - time.monotonic()))
         self._due_s = max(self._due_s + self._period_s, time.monotonic())
-        return Shot(pixels, "rgb", time.monotonic_ns())
+        return Shot(RawImage(pixels, "rgb"), time.monotonic_ns())
 
     def close(self) -> None:
         """Nothing to release."""

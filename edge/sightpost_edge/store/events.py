@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from .. import clock
 from ..durable import make_folder, sync_folder, write_file
 from ..errors import DiskFull, StoreBusy, StoreError, writing_to
+from ..image import as_jpeg
 from ..records import Event
 
 log = logging.getLogger("sightpost")
@@ -164,8 +163,7 @@ class EventStore:
     def _write_snapshot(self, event: Event) -> str:
         stamp = event.peak.captured_at.strftime("%Y%m%dT%H%M%S%f")[:-3]
         name = f"{SNAPSHOTS}/{stamp}Z-{clock.boot_id()[:8]}-{event.peak.monotonic_ns}.jpg"
-        _, jpeg = cv2.imencode(".jpg", event.peak.rgb()[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-        write_file(self.folder / name, jpeg.tobytes())
+        write_file(self.folder / name, as_jpeg(event.peak.image))
         return name
 
 
