@@ -131,4 +131,4 @@ def test_rows_are_plain(tmp_path: Path) -> None:
     """Everything in a stored event can go into JSON or CSV."""
     with open_store(tmp_path) as store:
         row = asdict(store.write(event(), snapshot=False))
-    assert all(isinstance(value, (int, float, str)) for value in row.values())
+    assert all(isinstance(value, int | float | str | None) for value in row.values())

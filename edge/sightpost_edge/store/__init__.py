@@ -1,9 +1,14 @@
 """Durable events: what the device saw is the product.
 
-``EventStore`` is opened by ``sightpost run`` only and owns every write; ``read_events`` looks
-without writing.
+``EventStore`` is opened by ``sightpost run`` only and owns every write; the ``read_`` functions
+look without writing.
 """
 
-from .events import EventStore, StoredEvent, default_folder, read_events
+from .events import EventStore, default_folder
+from .reading import read_events, read_health, read_run, read_trace
+from .rows import StoredEvent, StoredHealth, StoredRun
 
-__all__ = ["EventStore", "StoredEvent", "default_folder", "read_events"]
+__all__ = [
+    "EventStore", "StoredEvent", "StoredHealth", "StoredRun", "default_folder",
+    "read_events", "read_health", "read_run", "read_trace",
+]  # fmt: skip

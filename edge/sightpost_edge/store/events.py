@@ -1,84 +1,21 @@
-"""Events in SQLite: WAL, ``synchronous=FULL``, exactly one connection that writes.
+"""The one writer of a store: events with their pictures, camera health, what each run was."""
 
-With ``synchronous=NORMAL`` a power cut loses acknowledged rows (measured in 802 of 1,000 simulated
-cuts); FULL loses none and costs 1.0-1.3 syncs a commit. SQLite before 3.51.3 can lose commits when
-two connections write and checkpoint at once, hence the lock file.
-"""
-
-import fcntl
-import logging
+import json
 import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import asdict, astuple
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from .. import clock
-from ..durable import make_folder, sync_folder, write_file
-from ..errors import DiskFull, StoreBusy, StoreError, writing_to
+from ..durable import make_folder, write_file
 from ..image import as_jpeg
-from ..records import Event
+from ..records import Event, Health
+from .database import DATABASE, lock, open_or_quarantine, translated
+from .rows import StoredEvent, StoredHealth
 
-log = logging.getLogger("sightpost")
-
-DATABASE = "events.db"
 SNAPSHOTS = "snapshots"
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
-    label         TEXT NOT NULL,
-    score         REAL NOT NULL,
-    started_at    TEXT NOT NULL,   -- wall time, UTC, ISO 8601
-    ended_at      TEXT NOT NULL,
-    started_s     REAL NOT NULL,   -- seconds since the source began
-    ended_s       REAL NOT NULL,
-    peak_s        REAL NOT NULL,
-    decided_s     REAL NOT NULL,   -- when the event closed and was written
-    monotonic_ns  INTEGER NOT NULL,-- of the peak frame, comparable within one boot
-    boot_id       TEXT NOT NULL,
-    clock_quality TEXT NOT NULL,
-    frames        INTEGER NOT NULL,
-    frame_name    TEXT NOT NULL,   -- the peak photo's name, for folders
-    reason        TEXT NOT NULL,
-    source        TEXT NOT NULL,
-    model         TEXT NOT NULL,
-    model_digest  TEXT NOT NULL,
-    snapshot      TEXT NOT NULL    -- path below the store, '' without one
-);
-PRAGMA user_version = 1;
-"""
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """One row of the store; wall times are ISO 8601 in UTC, order is by ``seq``, never by time."""
-
-    seq: int
-    label: str
-    score: float
-    started_at: str
-    ended_at: str
-    started_s: float
-    ended_s: float
-    peak_s: float
-    decided_s: float
-    monotonic_ns: int
-    boot_id: str
-    clock_quality: str
-    frames: int
-    frame_name: str
-    reason: str
-    source: str
-    model: str
-    model_digest: str
-    snapshot: str
-
-
-_COLUMNS = tuple(StoredEvent.__dataclass_fields__)
 
 
 def default_folder() -> Path:
@@ -96,23 +33,30 @@ def default_folder() -> Path:
 class EventStore:
     """The one writer of a store folder: ``events.db`` and ``snapshots/``.
 
+    ``rules`` is what decides in this run, as JSON, for ``sightpost why``.
+
     Raises on opening:
         StoreBusy: another run has it open.
         DiskFull, StoreError: it cannot be written.
     """
 
-    def __init__(self, folder: Path, *, source: str, model: str, model_digest: str) -> None:
+    def __init__(
+        self, folder: Path, *, source: str, model: str, model_digest: str,
+        model_path: str = "", rules: str = "{}",
+    ) -> None:  # fmt: skip
         self.folder = folder
-        self._origin = {"source": source, "model": model, "model_digest": model_digest}
+        origin = {"source": source, "model": model, "model_digest": model_digest}
         make_folder(folder / SNAPSHOTS)
-        self._lock = _lock(folder)
-        for torn in (folder / SNAPSHOTS).glob(".*"):
-            torn.unlink()  # a kill between writing and renaming left it
-        try:
-            self._connection = _open_or_quarantine(folder / DATABASE)
-        except BaseException:
-            os.close(self._lock)
-            raise
+        with ExitStack() as held:
+            held.callback(os.close, lock(folder))
+            for torn in (folder / SNAPSHOTS).glob(".*"):
+                torn.unlink()  # a kill between writing and renaming left it
+            self._connection = held.enter_context(closing(open_or_quarantine(folder / DATABASE)))
+            run = self._insert("runs", {
+                "started_at": _iso(clock.now()), "model_path": model_path, "rules": rules, **origin
+            })  # fmt: skip
+            self._held = held.pop_all()
+        self._origin = {**origin, "run": run}
 
     def write(self, event: Event, *, snapshot: bool = True) -> StoredEvent:
         """Keep an Event; when this returns it survives kill -9 and a power cut.
@@ -121,21 +65,32 @@ class EventStore:
         that is not there.
         """
         row = {**self._row(event), "snapshot": self._write_snapshot(event) if snapshot else ""}
-        names = _COLUMNS[1:]
-        marks = ",".join("?" * len(names))
-        with _translated(self.folder):
+        trace = json.dumps([astuple(moment) for moment in event.trace], ensure_ascii=False)
+        return StoredEvent(seq=self._insert("events", {**row, "trace": trace}), **row)
+
+    def write_health(self, health: Health) -> StoredHealth:
+        """Keep what happened to the camera, as durably as an Event."""
+        row = {
+            **asdict(health), "at": _iso(health.at), "run": self._origin["run"],
+            "boot_id": clock.boot_id(), "clock_quality": clock.quality(),
+        }  # fmt: skip
+        return StoredHealth(seq=self._insert("health", row), **row)
+
+    def _insert(self, table: str, row: dict[str, Any]) -> int:
+        marks = ",".join("?" * len(row))
+        with translated(self.folder):
             cursor = self._connection.execute(
-                f"INSERT INTO events ({','.join(names)}) VALUES ({marks})",
-                [row[name] for name in names],
+                f"INSERT INTO {table} ({','.join(row)}) VALUES ({marks})", list(row.values())
             )
-        return StoredEvent(seq=int(cursor.lastrowid or 0), **row)
+        return int(cursor.lastrowid or 0)
 
     def _row(self, event: Event) -> dict[str, Any]:
+        peak = min(event.trace, key=lambda m: abs(m.elapsed_s - event.peak.elapsed_s), default=None)
         return {
             "label": event.label,
             "score": round(event.score, 6),
-            "started_at": event.started.captured_at.isoformat(timespec="milliseconds"),
-            "ended_at": event.ended.captured_at.isoformat(timespec="milliseconds"),
+            "started_at": _iso(event.started.captured_at),
+            "ended_at": _iso(event.ended.captured_at),
             "started_s": round(event.started.elapsed_s, 6),
             "ended_s": round(event.ended.elapsed_s, 6),
             "peak_s": round(event.peak.elapsed_s, 6),
@@ -146,13 +101,15 @@ class EventStore:
             "frames": event.frames,
             "frame_name": event.peak.name,
             "reason": event.reason,
+            "region": event.region,
+            "named_by": event.named_by,
+            "novelty": peak.novelty if peak else None,
             **self._origin,
         }
 
     def close(self) -> None:
         """Checkpoint and let another run have the folder."""
-        self._connection.close()
-        os.close(self._lock)
+        self._held.close()
 
     def __enter__(self) -> "EventStore":
         return self
@@ -167,130 +124,5 @@ class EventStore:
         return name
 
 
-def read_events(
-    folder: Path, *, label: str = "", last: int | None = None, seq: int | None = None
-) -> list[StoredEvent]:
-    """The events of a store, oldest first, without writing to it; a run may be writing.
-
-    Args:
-        folder: the store.
-        label: only this label.
-        last: only the newest so many.
-        seq: only the event of this number.
-    """
-    path = folder / DATABASE
-    with _reading(folder):
-        there = path.exists()
-    if not there:
-        raise StoreError(
-            f"no events in {folder}", hint="sightpost run makes a store; --store names another one"
-        )
-    query = f"SELECT {','.join(_COLUMNS)} FROM events"
-    wanted = {"label": label or None, "seq": seq}
-    wanted = {name: value for name, value in wanted.items() if value is not None}
-    query += " WHERE " + " AND ".join(f"{name} = ?" for name in wanted) if wanted else ""
-    query += " ORDER BY seq DESC"
-    query += f" LIMIT {int(last)}" if last is not None else ""
-    with _translated(folder), closing(_connect_readonly(path)) as connection:
-        rows = connection.execute(query, list(wanted.values())).fetchall()
-    return [StoredEvent(*row) for row in reversed(rows)]
-
-
-def _connect_readonly(path: Path) -> sqlite3.Connection:
-    """Reading a WAL needs its shared-memory file; where that cannot be made, only a store without
-    a WAL can be read as it lies there."""
-    uri = path.absolute().as_uri()
-    if os.access(path.parent, os.W_OK) or Path(f"{path}-shm").exists():
-        return sqlite3.connect(f"{uri}?mode=ro", uri=True)
-    log_file = Path(f"{path}-wal")
-    if log_file.exists() and log_file.stat().st_size:
-        raise StoreError(
-            f"the newest events in {path.parent} can only be read by its owner",
-            hint="repeat the command as that user, or with sudo",
-        )
-    return sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True)
-
-
-@contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise StoreError(
-            f"no permission to read {folder}", hint="repeat the command with sudo"
-        ) from exc
-
-
-def _lock(folder: Path) -> int:
-    with writing_to(folder):
-        handle = os.open(folder / "store.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(handle)
-        raise StoreBusy(
-            f"another run writes to {folder}",
-            hint="stop it, or give this one a folder of its own with --store",
-        ) from exc
-    return handle
-
-
-def _open_or_quarantine(path: Path) -> sqlite3.Connection:
-    """Open for writing; a damaged file is set aside, not deleted, and a new one begun."""
-    try:
-        return _open(path)
-    except sqlite3.DatabaseError as exc:
-        if isinstance(exc, sqlite3.OperationalError):
-            raise _as_store_error(exc, path.parent) from exc
-        aside = f"{path}.damaged-{clock.now():%Y%m%dT%H%M%SZ}"
-        log.error("%s is damaged (%s); set aside as %s, starting a new one", path, exc, aside)
-        for suffix in ("", "-wal", "-shm"):
-            if os.path.exists(f"{path}{suffix}"):
-                os.replace(f"{path}{suffix}", f"{aside}{suffix}")
-        with _translated(path.parent):
-            return _open(path)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA busy_timeout = 5000")
-        if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-            raise sqlite3.DatabaseError("quick_check failed")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"the store in {path.parent} was written by a newer sightpost",
-                hint="update sightpost on this device, or give --store another folder",
-            )
-        connection.executescript(_SCHEMA)
-        sync_folder(path.parent)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-@contextmanager
-def _translated(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as exc:
-        raise _as_store_error(exc, folder) from exc
-
-
-def _as_store_error(exc: sqlite3.Error, folder: Path) -> StoreError:
-    """SQLite's "full" may also be an I/O error at the moment the disk fills up."""
-    text = str(exc)
-    if "full" in text:
-        return DiskFull(
-            f"no space left for events in {folder}",
-            hint="free some space (df -h shows where); every acknowledged event is intact",
-        )
-    if "no such table" in text:
-        return StoreError(f"no events in {folder} yet", hint="sightpost run writes them")
-    if "readonly" in text or "unable to open" in text:
-        return StoreError(f"no permission to use the store in {folder}", hint="fix it with chown")
-    return StoreError(f"the store in {folder} failed: {exc}", hint="check the disk with dmesg")
+def _iso(when: datetime) -> str:
+    return when.isoformat(timespec="milliseconds")
