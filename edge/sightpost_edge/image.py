@@ -121,6 +121,7 @@ class JpegImage:
         self.encoded = encoded
         self.width, self.height = jpeg_size(encoded)
         self._decoded: tuple[int, Pixels] | None = None
+        self._luma: Pixels | None = None
 
     def decode(self, reduction: int = 1) -> Pixels:
         """Decoded at the reduction asked for; the latest one is kept until ``forget``."""
@@ -139,10 +140,12 @@ class JpegImage:
 
     def luma(self) -> Pixels:
         """From what is decoded already, else decoded small, luminance only."""
-        if self._decoded is not None:
-            return _small_grey(self._decoded[1], self.order)
-        step = max((n for n in REDUCTIONS if self.width >= 80 * n), default=1)
-        return _thin(self._decode_as(GREY_REDUCTIONS.get(step, cv2.IMREAD_GRAYSCALE)))
+        if self._luma is None and self._decoded is not None:
+            self._luma = _small_grey(self._decoded[1], self.order)
+        elif self._luma is None:
+            step = max((n for n in REDUCTIONS if self.width >= 80 * n), default=1)
+            self._luma = _thin(self._decode_as(GREY_REDUCTIONS.get(step, cv2.IMREAD_GRAYSCALE)))
+        return self._luma
 
     def checksum(self) -> int:
         """Of all bytes (20 us for 50 KB)."""
@@ -150,7 +153,7 @@ class JpegImage:
 
     def forget(self) -> None:
         """Drop the decoded pixels."""
-        self._decoded = None
+        self._decoded = self._luma = None
 
 
 def _thin(plane: Pixels) -> Pixels:

@@ -2,16 +2,25 @@
 
 import os
 import sqlite3
-from dataclasses import asdict
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from sightpost_edge.errors import StoreBusy, StoreError
 from sightpost_edge.pixels import read_photo
-from sightpost_edge.records import Event
-from sightpost_edge.store import EventStore, default_folder, read_events
-from sightpost_edge.testing import colour, frame
+from sightpost_edge.records import Event, Health, Moment
+from sightpost_edge.store import (
+    EventStore,
+    default_folder,
+    read_events,
+    read_health,
+    read_run,
+    read_trace,
+)
+from sightpost_edge.store.database import _MIGRATIONS
+from sightpost_edge.testing import EPOCH, colour, frame
 
 
 def event(label: str = "fox", at_s: float = 1.0) -> Event:
@@ -132,3 +141,65 @@ def test_rows_are_plain(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         row = asdict(store.write(event(), snapshot=False))
     assert all(isinstance(value, int | float | str | None) for value in row.values())
+
+
+def old_store(folder: Path) -> None:
+    """A store as the first release wrote it, with one event."""
+    (folder / "snapshots").mkdir()
+    with closing(sqlite3.connect(folder / "events.db")) as connection:
+        connection.executescript(_MIGRATIONS[0] + "PRAGMA user_version = 1;")
+        names = [row[1] for row in connection.execute("PRAGMA table_info(events)")]
+        texts = {"label": "fox", "source": "camera", "model": "m", "reason": "left"}
+        row = [
+            texts.get(name, 1 if name == "seq" else 0.5 if name[-2:] == "_s" else "")
+            for name in names
+        ]
+        connection.execute(f"INSERT INTO events VALUES ({','.join('?' * len(names))})", row)
+        connection.commit()
+
+
+def test_an_older_store_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Its events stay, with what was not kept then left open; new ones go beside them."""
+    old_store(tmp_path)
+    (before,) = read_events(tmp_path)
+    assert (before.label, before.run, before.named_by, before.novelty) == ("fox", 0, "label", None)
+    assert read_trace(tmp_path, 1) == ()
+    assert read_run(tmp_path, 0) is None
+    assert read_health(tmp_path) == []
+    with open_store(tmp_path) as store:
+        store.write(event("deer"))
+    assert [(e.label, e.run) for e in read_events(tmp_path)] == [("fox", 0), ("deer", 1)]
+
+
+def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:
+    """A downgrade does not write into what it does not know."""
+    old_store(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "events.db")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreError, match="newer sightpost"):
+        open_store(tmp_path)
+
+
+def test_an_event_keeps_its_story_and_its_rules(tmp_path: Path) -> None:
+    """``sightpost why`` shows them months later."""
+    story = (
+        Moment(1.0, "fox", 0.4, "dog", 0.3, "below threshold", 0.2),
+        Moment(1.5, "fox", 0.93, "dog", 0.05, "opened", 0.7, True),
+    )
+    with open_store(tmp_path) as store:
+        stored = store.write(replace(event(), trace=story, region="gate", named_by="group"))
+    assert read_trace(tmp_path, stored.seq) == story
+    assert (stored.region, stored.named_by, stored.novelty) == ("gate", "group", 0.7)
+    run = read_run(tmp_path, stored.run)
+    assert run is not None
+    assert (run.source, run.model_digest, run.rules) == ("camera", "abc", "{}")
+
+
+def test_camera_health_is_kept(tmp_path: Path) -> None:
+    """A fault that began and was over: two rows, in order."""
+    with open_store(tmp_path) as store:
+        for ok in (False, True):
+            store.write_health(Health("frozen", ok, "9 s", EPOCH, 5))
+    assert [(h.fault, h.ok, h.run) for h in read_health(tmp_path)] == [
+        ("frozen", False, 1), ("frozen", True, 1),
+    ]  # fmt: skip
