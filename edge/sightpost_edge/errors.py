@@ -20,8 +20,9 @@
     ├── ConversionRefused          8   no candidate is within budget
     ├── TrainingError              9   training cannot start or go on
     │   └── WeightsUnavailable     9   pretrained weights cannot be had or do not fit
-    └── TargetUnreachable         10   the device could not be measured
-        └── ReportUnreadable      10   what it measured makes no sense here
+    ├── TargetUnreachable         10   the device could not be measured
+    │   └── ReportUnreadable      10   what it measured makes no sense here
+    └── PinError                  11   an output pin cannot be driven
 
 The figure is the exit code of the command line; 0 is success and 130 an interrupt before the work
 was done. ``sightpost run`` ends with 0 on Ctrl-C or SIGTERM: being stopped is how it finishes.
@@ -143,6 +144,12 @@ class TargetUnreachable(SightpostError):
 
 class ReportUnreadable(TargetUnreachable, ValueError):
     """A measurement's JSON is damaged, or another release wrote it; the message names the place."""
+
+
+class PinError(SightpostError, OSError):
+    """An output pin cannot be driven, or can no longer be kept safe."""
+
+    exit_code = 11
 
 
 def first_line(exc: BaseException) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from .heat import Thermometer, read
+
 RUNTIMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 
 # Arm's "CPU part" numbers; /proc/cpuinfo on Arm gives no model name.
@@ -21,9 +23,7 @@ ARM_PARTS = {
 # same table says that it has happened since the board was started.
 THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 
-_THROTTLED = Path("sys/devices/platform/soc/soc:firmware/get_throttled")
 _GOVERNOR = Path("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-_TEMPERATURE = Path("sys/class/thermal/thermal_zone0/temp")
 _BOARD = Path("proc/device-tree/model")
 
 
@@ -71,20 +71,21 @@ class Machine:
 def this_machine(root: Path = Path("/")) -> Machine:
     """Describe the machine; reads small files below ``root``, changes nothing, never raises."""
     uname = platform.uname()
-    cpuinfo = _read(root / "proc/cpuinfo")
+    heat = Thermometer(root)()
+    cpuinfo = read(root / "proc/cpuinfo")
     return Machine(
         name=uname.node,
         cpu=_cpu(cpuinfo),
         architecture=uname.machine,
         cores=cores_here(),
-        memory_mb=_memory_mb(_read(root / "proc/meminfo")),
-        board=_read(root / _BOARD).strip("\0"),
+        memory_mb=_memory_mb(read(root / "proc/meminfo")),
+        board=read(root / _BOARD).strip("\0"),
         os=_os(),
         python=platform.python_version(),
         runtime=_runtime(),
-        governor=_read(root / _GOVERNOR),
-        throttled=throttle_words(_read(root / _THROTTLED)),
-        temperature_c=_temperature_c(_read(root / _TEMPERATURE)),
+        governor=read(root / _GOVERNOR),
+        throttled=throttle_words(f"{heat.bits:x}"),
+        temperature_c=heat.temperature_c,
     )
 
 
@@ -106,13 +107,6 @@ def throttle_words(flags: str) -> str:
         if bits >> i + 16 & 1 and not bits >> i & 1
     ]
     return ", ".join(words)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def _cpu(cpuinfo: str) -> str:
@@ -143,10 +137,3 @@ def _runtime() -> str:
             except PackageNotFoundError:
                 return package
     return ""
-
-
-def _temperature_c(text: str) -> float | None:
-    try:
-        return int(text) / 1000
-    except ValueError:
-        return None
