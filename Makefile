@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 python := .venv/bin/python
 
-.PHONY: help setup demo test test-slow test-interop test-jax test-pi lint format docs bench bench-training \
+.PHONY: help setup demo test test-slow test-interop test-jax test-pi test-picamera lint format docs bench bench-training bench-runtime \
 	dist locks clean distclean
 
 help: ## List these targets
@@ -34,6 +34,10 @@ test-jax: setup ## Train with Keras on JAX, in .venv-jax without TensorFlow (800
 test-pi: setup ## Run our models on emulated Pi boards (needs root and apt; 1 GB, ten minutes, once)
 	@pi=$$(.ci/pi-tree) && PI="$$pi" $(python) -m pytest tests/pi $(ARGS)
 
+test-picamera: setup ## Run the Pi camera's source on the real picamera2 (needs root and apt; 650 MB, once)
+	@folder=$$(.ci/picamera-tree) || [ $$? -eq 77 ] || exit 1; \
+		PICAMERA="$$folder" $(python) -m pytest tests/picamera $(ARGS)
+
 lint: setup ## Check style, formatting, types and the direction of imports
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
@@ -53,6 +57,10 @@ bench: setup ## Measure speed and memory on this machine
 bench-training: setup ## Time training against plain Keras fit (needs photos; ten minutes)
 	@$(python) bench/training.py --whole $(ARGS)
 
+bench-runtime: setup ## Run our loop and its peers side by side (570 MB, once; eight minutes)
+	@.ci/bootstrap peers
+	@$(python) -m bench.runtime $(ARGS)
+
 dist: setup ## Build the wheel and the device locks that name it, into dist/
 	@.ci/dist
 
@@ -64,4 +72,4 @@ clean: ## Remove what was built and every cache
 	@find train convert edge tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the environments as well
-	@rm -rf .venv .venv-interop .venv-tflite-runtime .venv-jax
+	@rm -rf .venv .venv-interop .venv-tflite-runtime .venv-jax .venv-peers

@@ -25,8 +25,12 @@ GREY_REDUCTIONS = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 
-YUV = {"I420": cv2.COLOR_YUV2BGR_I420, "NV12": cv2.COLOR_YUV2BGR_NV12}
-"""Planar formats by their usual names; rows may be padded on the right."""
+YUV = {
+    "I420": cv2.COLOR_YUV2BGR_I420,
+    "NV12": cv2.COLOR_YUV2BGR_NV12,
+    "YUYV": cv2.COLOR_YUV2BGR_YUYV,
+}
+"""Formats by their usual names, all but YUYV in planes; rows may be padded on the right."""
 
 
 class Image(Protocol):
@@ -82,14 +86,19 @@ class RawImage:
 
 
 class YuvImage:
-    """A planar picture in ``layout`` (``YUV``), (height * 3 / 2, stride) uint8."""
+    """A picture in ``layout`` (``YUV``): planes (height * 3 / 2, stride), YUYV (height, stride, 2).
+
+    All uint8.
+    """
 
     order: ChannelOrder = "bgr"
     reductions: tuple[int, ...] = ()
 
     def __init__(self, planes: Pixels, layout: str, width: int) -> None:
         self._planes, self._code = planes, YUV[layout]
-        self.width, self.height = width, planes.shape[0] * 2 // 3
+        packed = planes.ndim == 3
+        self.width, self.height = width, planes.shape[0] if packed else planes.shape[0] * 2 // 3
+        self._luma = planes[..., 0] if packed else planes[: self.height]
         self._decoded: Pixels | None = None
 
     def decode(self, reduction: int = 1) -> Pixels:
@@ -100,7 +109,7 @@ class YuvImage:
 
     def luma(self) -> Pixels:
         """From the luminance plane."""
-        return _thin(self._planes[: self.height, : self.width])
+        return _thin(self._luma[:, : self.width])
 
     def checksum(self) -> int:
         """Of every eighth row."""
@@ -112,14 +121,17 @@ class YuvImage:
 
 
 class JpegImage:
-    """A JPEG as a camera sent it; ``encoded`` is what a snapshot keeps, bit for bit."""
+    """A JPEG as a camera sent it; ``encoded`` is what a snapshot keeps, bit for bit.
+
+    ``size``, width and height, where the caller has read the header already.
+    """
 
     order: ChannelOrder = "bgr"
     reductions: tuple[int, ...] = tuple(REDUCTIONS)
 
-    def __init__(self, encoded: bytes) -> None:
+    def __init__(self, encoded: bytes, size: tuple[int, int] | None = None) -> None:
         self.encoded = encoded
-        self.width, self.height = jpeg_size(encoded)
+        self.width, self.height = size or jpeg_size(encoded)
         self._decoded: tuple[int, Pixels] | None = None
         self._luma: Pixels | None = None
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,12 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from sightpost_edge.errors import ConfigError, SourceLost, SourceUnavailable
+from sightpost_edge.errors import ConfigError, MissingExtra, SourceUnavailable
 from sightpost_edge.image import RawImage
 from sightpost_edge.records import Frame
 from sightpost_edge.sources import SCHEMES, Source, open_source
 from sightpost_edge.sources.live import Ended, LiveSource, Shot
-from sightpost_edge.sources.opencv import without_password
+from sightpost_edge.sources.settings import CameraSettings
+from sightpost_edge.sources.stream import without_password
 from sightpost_edge.testing import ScriptedSource, colour, colour_frames
 
 COLOURS = ("red", "green", "blue")
@@ -231,72 +233,21 @@ def shot(name: str = "red") -> Shot:
     return Shot(RawImage(colour(name), "rgb"), time.monotonic_ns())
 
 
+def shots(*names: str) -> list[Shot]:
+    """A nanosecond apart at least: two pictures of one time are one picture."""
+    return [
+        replace(shot(name), monotonic_ns=time.monotonic_ns() + i) for i, name in enumerate(names)
+    ]
+
+
 def test_the_newest_frame_wins() -> None:
     """A slow consumer sees the latest picture, and the others are counted."""
-    ready = threading.Event()
-
-    def last() -> Shot:
-        ready.set()
-        return shot("blue")
-
-    source = LiveSource("tape://", lambda: Tape(*[shot("red")] * 20, last))
-    assert ready.wait(5)
-    time.sleep(0)
-    source._thread.join(5)
+    source = LiveSource("tape://", lambda: Tape(*shots(*["red"] * 20, "blue")))
+    source._keeper.join(5)
     frames = list(source)
     assert len(frames) == 1
     assert frames[0].rgb()[..., 2].mean() > 180
     assert source.dropped == 20
-
-
-def test_a_camera_that_fails_is_reopened() -> None:
-    """One failed read: the device is closed, opened again, and the frames go on."""
-    tapes = [Tape(shot(), None), Tape(shot("green"))]
-    opened = iter(tapes)
-    source = LiveSource("tape://", lambda: next(opened))
-    frames = list(source)
-    assert tapes[0].closed
-    assert frames[-1].rgb()[..., 1].mean() > 180
-
-
-def test_a_camera_that_stays_away_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three attempts, then an error with the exit code that makes systemd restart the service."""
-    monkeypatch.setattr(threading.Event, "wait", lambda self, timeout=None: self.is_set())
-    tapes = iter([Tape(shot(), None), Tape(None), Tape(None), Tape(None)])
-    source = LiveSource("tape://", lambda: next(tapes))
-    with pytest.raises(SourceLost, match="three attempts"):
-        list(source)
-
-
-def test_a_driver_that_raises_is_a_source_error() -> None:
-    """Whatever a vendor library throws arrives as ours, with its text."""
-    source = LiveSource("tape://", lambda: Tape(shot(), RuntimeError("dequeue failed")))
-    with pytest.raises(SourceLost, match="dequeue failed"):
-        list(source)
-
-
-def test_a_hung_camera_is_noticed() -> None:
-    """A read that never returns: the consumer is told, and close does not hang either."""
-    hang = threading.Event()
-    source = LiveSource("tape://", lambda: Tape(shot(), hang.wait), stall_s=0.2)
-    iterator = iter(source)
-    next(iterator)
-    with pytest.raises(SourceLost, match="no picture"):
-        next(iterator)
-    hang.set()
-    source.close()
-
-
-def test_slow_attempts_to_reopen_are_waited_for() -> None:
-    """Each attempt may take as long as a stall; the consumer does not give up meanwhile."""
-
-    def slow_failure() -> None:
-        time.sleep(0.25)
-
-    tapes = iter([Tape(shot(), slow_failure), Tape(slow_failure), Tape(shot("green"))])
-    source = LiveSource("tape://", lambda: next(tapes), stall_s=0.6)
-    frames = list(source)
-    assert frames[-1].rgb()[..., 1].mean() > 180
 
 
 def test_a_frame_is_stamped_when_it_was_taken() -> None:
@@ -325,7 +276,115 @@ def test_a_single_photo_is_a_source(tmp_path: Path) -> None:
 
 def test_a_camera_without_a_picture_is_not_open() -> None:
     """OpenCV may claim that an absent camera is open: only a good read proves it."""
-    tape = Tape(None)
-    with pytest.raises(SourceUnavailable, match="gives no picture"):
-        LiveSource("tape://", lambda: tape)
-    assert tape.closed
+    for reads in (None, RuntimeError("dequeue failed"), Ended()):
+        tape = Tape(reads)
+        with pytest.raises(SourceUnavailable, match="gives no picture"):
+            LiveSource("tape://", lambda tape=tape: tape)  # type: ignore[misc]
+        assert tape.closed
+
+
+def test_why_a_camera_cannot_be_opened_arrives_as_it_was_said() -> None:
+    """It is opened in another thread; its error keeps class and hint."""
+
+    def missing() -> Tape:
+        raise MissingExtra("no picamera2", hint="sudo apt install")
+
+    with pytest.raises(MissingExtra) as caught:
+        LiveSource("tape://", missing)
+    assert caught.value.hint == "sudo apt install"
+
+
+def test_settings_that_a_source_cannot_follow_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one line, with nothing said about those it follows."""
+    clip = str(write_clip(tmp_path / "clip.avi"))
+    open_source(clip, camera=CameraSettings(gain=2.0, width=640, height=480, loop=True)).close()
+    assert caplog.messages == [
+        f"{clip}: this source has no use for camera settings: width, height, gain"
+    ]
+
+
+# Recordings
+
+
+def test_a_loop_goes_on_in_time(tmp_path: Path) -> None:
+    """Over two seams: index and time keep rising, and colours come round again."""
+    clip = str(write_clip(tmp_path / "clip.avi"))
+    frames = take(open_source(clip, camera=CameraSettings(loop=True)), 40)
+    assert [frame.index for frame in frames] == list(range(40))
+    steps = np.diff([frame.elapsed_s for frame in frames])
+    assert steps == pytest.approx([0.1] * 39, abs=0.01)
+    assert frames[15].rgb()[..., 0].mean() > 180
+    assert frames[30].rgb()[..., 0].mean() > 180
+
+
+def test_a_recording_in_real_time_loses_nothing_and_closes_at_once(tmp_path: Path) -> None:
+    """15 frames at 50 fps take 0.28 s; one at 0.2 fps is not waited for when closed."""
+    realtime = CameraSettings(realtime=True)
+    quick = str(write_clip(tmp_path / "quick.avi", fps=50.0))
+    began_s = time.monotonic()
+    assert len(list(open_source(quick, camera=realtime))) == 15
+    assert 0.27 <= time.monotonic() - began_s < 3
+    source = open_source(str(write_clip(tmp_path / "slow.avi", fps=0.2)), camera=realtime)
+    next(iterator := iter(source))
+    threading.Timer(0.05, source.close).start()
+    began_s = time.monotonic()
+    assert list(iterator) == []
+    assert time.monotonic() - began_s < 3
+
+
+def test_a_damaged_frame_in_the_middle_does_not_end_a_recording(tmp_path: Path) -> None:
+    """A stretch of zeros: what is lost is a few frames, not the rest; time still rises."""
+    clip = write_clip(tmp_path / "clip.avi", frames_each=20)
+    content = bytearray(clip.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 12] = bytes(len(content) // 12)
+    clip.write_bytes(content)
+    frames = list(open_source(str(clip)))
+    assert 45 <= len(frames) < 60
+    assert frames[-1].rgb()[..., 2].mean() > 180
+    assert (np.diff([frame.elapsed_s for frame in frames]) > 0).all()
+
+
+def test_a_file_whose_frames_are_all_damaged_ends_even_in_a_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No pass without a picture is repeated."""
+    from sightpost_edge.sources import video
+
+    monkeypatch.setattr(video, "_frames", lambda capture, period_s: iter(()))
+    clip = str(write_clip(tmp_path / "clip.avi"))
+    assert list(open_source(clip, camera=CameraSettings(loop=True))) == []
+
+
+# Photos
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.png", ["0_red.png", "1_green.png", "2_blue.png"]),
+        ("[01]_*.png", ["0_red.png", "1_green.png"]),
+        ("**/2_*.png", ["2_blue.png", "deep/2_blue.png"]),
+    ],
+)
+def test_a_pattern_is_a_source(tmp_path: Path, pattern: str, names: list[str]) -> None:
+    """Sorted, photos only, named by their path below the part without wildcards."""
+    folder = write_folder(tmp_path / "photos")
+    write_folder(folder / "deep")
+    (folder / "0_notes.txt").write_text("no photo")
+    for uri in (f"{folder}/{pattern}", f"folder://{folder}/{pattern}"):
+        assert [frame.name for frame in open_source(uri)] == names
+
+
+def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path: Path) -> None:
+    """photos[1] exists."""
+    folder = write_folder(tmp_path / "photos[1]")
+    assert len(list(open_source(str(folder)))) == 3
+
+
+def test_a_pattern_without_a_match_says_so(tmp_path: Path) -> None:
+    """At the call."""
+    with pytest.raises(SourceUnavailable, match="no photos"):
+        open_source(f"{tmp_path}/*.jpg")

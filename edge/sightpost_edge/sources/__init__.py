@@ -4,21 +4,27 @@ Adding a source: one module whose class offers ``Source``, one row in ``SCHEMES`
 conformance suite in ``tests/edge/test_sources.py`` passes.
 """
 
+import glob
 import importlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Protocol, cast
 
 from ..errors import ConfigError, SourceUnavailable, nearest
 from ..pixels import PHOTO_SUFFIXES
 from ..records import Frame
+from .health import Report, log_health
+from .settings import DEFAULTS, CameraSettings
+
+log = logging.getLogger("sightpost")
 
 
 class Source(Protocol):
     """Yields Frames until it ends or is closed; ``close`` may be called from a signal handler.
 
     ``live`` sources keep only the newest Frame and count the others in ``dropped``; recordings
-    and folders lose nothing.
+    and folders lose nothing. Faults, rests and reopenings are a ``LiveSource``'s alone.
     """
 
     uri: str
@@ -34,23 +40,30 @@ class Source(Protocol):
 
 SCHEMES = {
     "picamera": "picamera:picamera_source",
-    "v4l2": "opencv:device_source",
-    "rtsp": "opencv:stream_source",
-    "rtsps": "opencv:stream_source",
-    "http": "opencv:stream_source",
-    "https": "opencv:stream_source",
-    "file": "opencv:file_source",
-    "folder": "folder:FolderSource",
+    "v4l2": "v4l2:device_source",
+    "rtsp": "stream:stream_source",
+    "rtsps": "stream:stream_source",
+    "http": "stream:stream_source",
+    "https": "stream:stream_source",
+    "file": "video:file_source",
+    "folder": "folder:folder_source",
     "synthetic": "synthetic:synthetic_source",
 }
 """Scheme to "module:callable"; the module is imported only when its scheme is asked for."""
 
 
-def open_source(uri: str) -> Source:
+def open_source(
+    uri: str, *, camera: CameraSettings = DEFAULTS, report: Report = log_health
+) -> Source:
     """Open a source by URI; bad names fail here, not at the first Frame.
 
     ``picamera://0``, ``v4l2:///dev/video0`` or a bare number, ``rtsp://``, ``http(s)://`` (MJPEG),
-    a video file, a folder of photos, ``synthetic://line?seed=7``.
+    a video file, a folder of photos or a pattern (``"photos/*.jpg"``), ``synthetic://line?seed=7``.
+
+    Args:
+        uri: see above.
+        camera: how to open it; what the source cannot do is said in the log.
+        report: gets each Health of a live source, from a thread of that source.
 
     Raises:
         ConfigError: the scheme is unknown.
@@ -59,7 +72,7 @@ def open_source(uri: str) -> Source:
     """
     module, _, name = SCHEMES[_scheme(uri)].partition(":")
     factory = getattr(importlib.import_module(f".{module}", __name__), name)
-    return cast(Source, factory(uri))
+    return cast(Source, factory(uri, camera=camera, report=report))
 
 
 def _scheme(uri: str) -> str:
@@ -78,6 +91,8 @@ def _scheme(uri: str) -> str:
             return "folder"
         if path.exists():
             return "v4l2" if path.is_char_device() else "file"
+        if glob.has_magic(uri):
+            return "folder"
     except OSError as exc:
         raise SourceUnavailable(f"cannot look at {uri}: {exc.strerror}") from exc
     raise SourceUnavailable(
@@ -89,3 +104,15 @@ def _scheme(uri: str) -> str:
 def local_path(uri: str) -> Path:
     """The path of ``file:///x``, ``v4l2:///dev/x``, ``folder://x`` or a bare path."""
     return Path(uri.split("://", 1)[1] if "://" in uri else uri)
+
+
+def say_unused(uri: str, camera: CameraSettings, *, used: Set[str]) -> None:
+    """Name in the log what was set for the camera and this source cannot do."""
+    heeded = {"stall_s", "frozen_s", *used}
+    names = [
+        name
+        for name in CameraSettings.__dataclass_fields__
+        if name not in heeded and getattr(camera, name) != getattr(DEFAULTS, name)
+    ]
+    if names:
+        log.warning("%s: this source has no use for camera settings: %s", uri, ", ".join(names))

@@ -1,5 +1,6 @@
-"""A folder of photos as a source: each photo stands for itself, one second apart."""
+"""Photos as a source - a folder, a pattern, a single one: each stands for itself, 1 s apart."""
 
+import glob
 import logging
 import os
 import time
@@ -11,7 +12,9 @@ from ..errors import PhotoUnreadable, SourceUnavailable
 from ..image import RawImage
 from ..pixels import PHOTO_SUFFIXES, read_photo
 from ..records import Frame
-from . import local_path
+from . import local_path, say_unused
+from .health import Report, log_health
+from .settings import DEFAULTS, CameraSettings
 
 log = logging.getLogger("sightpost")
 
@@ -32,8 +35,25 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
+def match_photos(pattern: str) -> list[Path]:
+    """The photos that a pattern such as ``site/**/night_*.jpg`` names, sorted by path."""
+    paths = (Path(name) for name in glob.glob(pattern, recursive=True))
+    return sorted(p for p in paths if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+
+
+def folder_source(
+    uri: str, *, camera: CameraSettings = DEFAULTS, report: Report = log_health
+) -> "FolderSource":
+    """``photos/``, ``folder://photos``, ``photo.jpg`` or ``"photos/*.jpg"``."""
+    say_unused(uri, camera, used=set())
+    return FolderSource(uri)
+
+
 class FolderSource:
-    """Photos in the order of their paths (or one photo); an unreadable one is left out by name."""
+    """Photos in the order of their paths; an unreadable one is left out by name.
+
+    Their names are paths below the folder, or below a pattern's last part without wildcards.
+    """
 
     live = False
 
@@ -42,8 +62,12 @@ class FolderSource:
         self.dropped = 0
         self._closing = False
         path = local_path(uri)
-        self._root = path if path.is_dir() else path.parent
-        self._photos = list_photos(path) if path.is_dir() else [path]
+        if path.is_dir():
+            self._root, self._photos = path, list_photos(path)
+        elif path.exists():
+            self._root, self._photos = path.parent, [path]
+        else:
+            self._root, self._photos = _before_wildcards(path), match_photos(str(path))
         if not self._photos:
             raise SourceUnavailable(
                 f"no photos in {path}",
@@ -66,3 +90,7 @@ class FolderSource:
     def close(self) -> None:
         """End the iteration."""
         self._closing = True
+
+
+def _before_wildcards(pattern: Path) -> Path:
+    return next(p for p in pattern.parents if not glob.has_magic(str(p)))

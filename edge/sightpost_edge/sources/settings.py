@@ -51,3 +51,6 @@ class CameraSettings:
             raise ConfigError("camera stall_s must be positive")
         if bool(self.width) != bool(self.height):
             raise ConfigError("camera width and height go together")
+
+
+DEFAULTS = CameraSettings()

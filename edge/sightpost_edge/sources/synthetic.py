@@ -8,7 +8,11 @@ from ..conveyor import Belt
 from ..errors import ConfigError, nearest
 from ..image import RawImage
 from ..records import Pixels
-from .live import Ended, LiveSource, Shot
+from . import say_unused
+from .camera import Ended, Shot
+from .health import Report, log_health
+from .live import LiveSource
+from .settings import DEFAULTS, CameraSettings
 
 _DEFAULTS = {"seed": 1.0, "fps": 15.0, "seconds": 0.0}
 
@@ -36,7 +40,9 @@ class BeltCamera:
         """Nothing to release."""
 
 
-def synthetic_source(uri: str) -> LiveSource:
+def synthetic_source(
+    uri: str, *, camera: CameraSettings = DEFAULTS, report: Report = log_health
+) -> LiveSource:
     """Open the generated line; without ``seconds`` it never ends."""
     options = dict(_DEFAULTS)
     for key, text in parse_qsl(urlsplit(uri).query):
@@ -48,9 +54,12 @@ def synthetic_source(uri: str) -> LiveSource:
             raise ConfigError(f"{key}={text!r} in {uri} is not a number") from exc
     if not (options["fps"] > 0 and options["seconds"] >= 0):
         raise ConfigError(f"fps must be positive and seconds not negative in {uri}")
+    say_unused(uri, camera, used=set())
     return LiveSource(
         uri,
         lambda: BeltCamera(
             seed=int(options["seed"]), fps=options["fps"], seconds=options["seconds"]
         ),
+        camera=camera,
+        report=report,
     )
