@@ -8,7 +8,8 @@ PAGE = Path(__file__).parent / "cli.md"
 COMMANDS = (
     (), ("demo",), ("data",), ("data", "check"), ("data", "split"), ("data", "preview"),
     ("train",), ("convert",), ("inspect",), ("bench",), ("classify",), ("run",),
-    ("events",), ("events", "list"), ("events", "show"), ("events", "export"),
+    ("replay",), ("why",), ("events",), ("events", "list"), ("events", "show"),
+    ("events", "health"), ("events", "export"),
     ("keys",), ("keys", "new"), ("keys", "show"),
 )  # fmt: skip
 

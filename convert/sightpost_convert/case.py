@@ -29,6 +29,14 @@ class Photos:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a photo comes from: its path within the photos, the index of its (first) label."""
+
+    name: str
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """A model before the court.
 
@@ -37,7 +45,8 @@ class Case:
     photos serve for choices, so that ``test`` photos decide nothing but the verdict.
     ``picture`` gives a test photo as it was before fitting. ``saved`` is the SavedModel for
     TensorFlow's own converter; ``training`` what to record about the model's origin; ``remedy``
-    what may help where int8 falls short; ``calibration_choice`` which photos calibrate.
+    what may help where int8 falls short; ``calibration_choice`` which photos calibrate,
+    ``origins`` where each of them comes from (empty: nobody may know).
     """
 
     name: str
@@ -53,3 +62,4 @@ class Case:
     training: dict[str, Any] = field(default_factory=dict)
     remedy: str = ""
     calibration_choice: str = "as many of each class, drawn once"
+    origins: tuple[Origin, ...] = ()

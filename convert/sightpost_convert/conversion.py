@@ -20,6 +20,7 @@ from .bulk import answers
 from .candidates import tolerance
 from .case import Case
 from .court import Ruling, Say, hold_court
+from .examples import examples_of
 from .judge import Judgement
 from .plot import draw_court
 from .report import court_json, print_ruling, table_row
@@ -121,6 +122,7 @@ def _seal(case: Case, ruling: Ruling, chosen: Judgement, out: Path, wishes: Wish
     contract = replace(
         case.contract, kind=chosen.kind, golden_tolerance=allowed,
         novelty={**case.contract.novelty, "threshold": novelty.threshold} if novelty else {},
+        paths={path.name: path.figures for path in ruling.paths if path.allowed},
     )  # fmt: skip
     assert chosen.answers is not None
     rows = choose_rows(
@@ -131,7 +133,10 @@ def _seal(case: Case, ruling: Ruling, chosen: Judgement, out: Path, wishes: Wish
         localized=wishes.localized,
     )  # fmt: skip
     golden = frames([case.picture(row) for row in rows], contract.geometry)
-    return seal(model, contract, golden, provenance, out, novelty=novelty)
+    return seal(
+        model, contract, golden, provenance, out,
+        novelty=novelty, examples=examples_of(case, model, novelty),
+    )  # fmt: skip
 
 
 def _novelty(case: Case, model: bytes) -> Novelty | None:

@@ -25,6 +25,7 @@ from .judge import (
     worst_drop,
 )
 from .layers import Hurt, rank_layers, steps, worst_first
+from .paths import PathJudged, judge_paths
 from .quantizer import find_ranges
 from .ranges import METHODS, images
 from .target import Report, Target, measure_on
@@ -40,7 +41,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What the court found. ``chosen`` is None where nobody is within budget."""
+    """What the court found. ``chosen`` is None where nobody is within budget.
+
+    ``paths``: the faster ways to decode a camera's picture that the chosen one was judged through.
+    """
 
     rows: tuple[Judgement, ...]
     chosen: Judgement | None
@@ -48,6 +52,7 @@ class Ruling:
     report: Report
     models: dict[str, bytes] = field(repr=False)
     seconds: float
+    paths: tuple[PathJudged, ...] = ()
 
 
 def hold_court(case: Case, budget: Budget, target: Target, say: Say) -> Ruling:
@@ -72,9 +77,11 @@ def hold_court(case: Case, budget: Budget, target: Target, say: Say) -> Ruling:
     say("measuring")
     report = measure_on(target, session.models, progress=say) if session.models else _nothing()
     rows = tuple(_with_costs(session.rows, report.rows, budget))
-    return Ruling(
-        rows, choose(rows), hurt, report, session.models, round(time.monotonic() - began, 1)
-    )
+    chosen = choose(rows)
+    say("judging reduced decoding")
+    paths = judge_paths(case, session.models[chosen.kind]) if chosen else ()
+    seconds = round(time.monotonic() - began, 1)
+    return Ruling(rows, chosen, hurt, report, session.models, seconds, paths)
 
 
 def _nothing() -> Report:

@@ -9,9 +9,9 @@ from typing import Any
 
 from sightpost_edge.native import quiet_native
 
-from .case import Case
+from .case import Case, Origin
 from .export import float_model, save
-from .run_folder import RunFolder
+from .run_folder import RunFolder, labels_of
 
 CALIBRATION_PHOTOS = 200
 """About so many, the same number from every class: more did not move the ranges."""
@@ -28,7 +28,8 @@ def case_of_run(run: Path) -> Iterator[Case]:
     """
     folder = RunFolder.open(run)
     rows = folder.select("test")
-    calibration = folder.photos(_calibration(folder))
+    calibrating = _calibration(folder)
+    calibration = folder.photos(calibrating)
     model = folder.load_model()
     with tempfile.TemporaryDirectory(prefix="sightpost-") as scratch:
         with quiet_native():
@@ -46,6 +47,7 @@ def case_of_run(run: Path) -> Iterator[Case]:
             saved=Path(scratch) / "saved",
             training=_training(folder, len(calibration)),
             remedy=_remedy(folder),
+            origins=tuple(_origin(folder, row) for row in calibrating),
         )
 
 
@@ -55,6 +57,11 @@ def _calibration(folder: RunFolder) -> list[dict[str, str]]:
     rows = folder.select("train", per_class=per_class)
     most = per_class * min(len(folder.labels), CALIBRATION_PHOTOS)
     return rows[:: -(-len(rows) // most)]
+
+
+def _origin(folder: RunFolder, row: dict[str, str]) -> Origin:
+    mine = labels_of(row)
+    return Origin(row["path"], next(i for i, label in enumerate(folder.labels) if label in mine))
 
 
 def _training(folder: RunFolder, calibrated: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sightpost_edge.bench import as_json
 from .case import Case
 from .court import Ruling
 from .judge import Judgement
+from .paths import PathJudged
 from .verdict import Budget, shortened
 
 if TYPE_CHECKING:
@@ -32,8 +33,15 @@ def print_ruling(ruling: Ruling, case: Case) -> None:
     _print_columns([heading, *rows])
     runs = f"ms: median/p95, measured on {ruling.report.measured_on}"
     print(f"{runs}; {ruling.report.note}" if ruling.report.note else runs)
+    if ruling.paths:
+        print(f"decoding: {'; '.join(map(_path, ruling.paths))}")
     print(f"chosen: {ruling.chosen.kind if ruling.chosen else 'none'} ({ruling.seconds:.0f} s)")
     sys.stdout.flush()
+
+
+def _path(path: PathJudged) -> str:
+    verdict = "allowed" if path.allowed else "not allowed"
+    return f"{path.name} {verdict} ({path.levels:.2f} levels off, {path.equal:.1%} named alike)"
 
 
 def _thread_headings(ruling: Ruling) -> list[str]:
@@ -99,6 +107,7 @@ def court_json(ruling: Ruling, case: Case, wishes: "Wishes", budget: Budget) -> 
         "note": ruling.report.note,
         "machine": json.loads(as_json(ruling.report.machine, ()))["machine"],
         "chosen": ruling.chosen.kind if ruling.chosen else None,
+        "paths": {p.name: {**p.figures, "allowed": p.allowed} for p in ruling.paths},
         "seconds": ruling.seconds,
         "candidates": [table_row(row) for row in ruling.rows],
         "layers_that_hurt": [

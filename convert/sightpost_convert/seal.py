@@ -1,4 +1,4 @@
-"""Seals a chosen candidate into one Bundle: metadata, labels, contract, golden frames, novelty."""
+"""Seals a chosen candidate into one Bundle: metadata, labels, contract, golden frames, arrays."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -17,6 +17,8 @@ from sightpost_edge.durable import make_folder, sync_folder, write_file
 from sightpost_edge.errors import writing_to
 from sightpost_edge.golden import seal_golden
 from sightpost_edge.interpreter import Network
+from sightpost_edge.nearest import MEMBER as EXAMPLES_MEMBER
+from sightpost_edge.nearest import Examples
 from sightpost_edge.novelty import MEMBER, Novelty
 from sightpost_edge.pixels import Geometry
 from sightpost_edge.records import Pixels
@@ -40,7 +42,8 @@ class Provenance:
 
 def seal(
     model: bytes, contract: Contract, frames: Iterable[tuple[str, Pixels]],
-    provenance: Provenance, out: Path, *, novelty: Novelty | None = None,
+    provenance: Provenance, out: Path,
+    *, novelty: Novelty | None = None, examples: Examples | None = None,
 ) -> Bundle:  # fmt: skip
     """Write the Bundle durably and open it the way a device will, every golden frame included.
 
@@ -52,6 +55,7 @@ def seal(
         provenance: what to record about training and conversion.
         out: the file to write.
         novelty: how to tell novel pictures, with the threshold that goes with this model.
+        examples: training photos as this model sees them.
     """
     described = _described(model, contract, provenance)
     files = {LABELS_FILE: "\n".join(contract.labels).encode()}
@@ -63,6 +67,8 @@ def seal(
     files.update(golden)
     if novelty is not None and novelty.parameters:
         files[MEMBER] = novelty.to_npz()
+    if examples is not None:
+        files[EXAMPLES_MEMBER] = examples.to_npz()
     complete = replace(
         with_files(contract, described, files),
         name=provenance.name,

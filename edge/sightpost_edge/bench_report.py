@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 from .errors import ReportUnreadable
 from .machine import Machine
 
-FORMAT = 1
+FORMAT = 2
 """Rises with every change of a field, so that two releases never misunderstand each other."""
 
 Record = TypeVar("Record")
@@ -47,17 +47,44 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Loop:
+    """How one model kept up with one source: the whole way from camera to decision.
+
+    ``latency``: from the moment a picture was taken to its scores. ``classify``: decoding, cutting,
+    scaling and the model. ``cpu_ms``: of all threads of the process, per decision. ``dropped``:
+    pictures that a newer one replaced. ``peak_mb``: resident memory of the process, at its peak.
+    """
+
+    model: str
+    source: str
+    threads: int
+    decisions: int
+    per_second: float
+    latency_median_ms: float
+    latency_p95_ms: float
+    classify_median_ms: float
+    cpu_ms: float
+    dropped: int
+    peak_mb: float
+
+
+@dataclass(frozen=True, slots=True)
 class BenchReport:
     """One machine and what every model did on it."""
 
     machine: Machine
     models: tuple[Measured, ...]
+    loops: tuple[Loop, ...] = ()
 
 
-def as_json(machine: Machine, models: Iterable[Measured]) -> str:
+def as_json(machine: Machine, models: Iterable[Measured], loops: Iterable[Loop] = ()) -> str:
     """One line of JSON; ``from_json`` reads it."""
-    rows = [dataclasses.asdict(row) for row in models]
-    report = {"format": FORMAT, "machine": dataclasses.asdict(machine), "models": rows}
+    report = {
+        "format": FORMAT,
+        "machine": dataclasses.asdict(machine),
+        "models": [dataclasses.asdict(row) for row in models],
+        "loops": [dataclasses.asdict(row) for row in loops],
+    }
     return json.dumps(report, ensure_ascii=False, allow_nan=False)
 
 
@@ -77,11 +104,14 @@ def from_json(text: str) -> BenchReport:
             f"the measurement has format {form!r}, this release reads {FORMAT}",
             hint="install the same release of sightpost on both machines",
         )
-    _check_keys(raw, {"format", "machine", "models"}, "the measurement")
+    _check_keys(raw, {"format", "machine", "models", "loops"}, "the measurement")
     machine = _record(Machine, raw["machine"], "machine")
     models = _list(raw["models"], "models")
+    loops = _list(raw["loops"], "loops")
     return BenchReport(
-        machine, tuple(_measured(row, f"models[{i}]") for i, row in enumerate(models))
+        machine,
+        tuple(_measured(row, f"models[{i}]") for i, row in enumerate(models)),
+        tuple(_record(Loop, row, f"loops[{i}]") for i, row in enumerate(loops)),
     )
 
 

@@ -26,6 +26,7 @@ from .novelty import Novelty
 from .pixels import Geometry
 from .tflite_header import check_header, is_tflite
 from .trial import try_once
+from .tune import tuned_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Bundle:
         Args:
             path: a Bundle, or any .tflite image classifier when ``labels`` are given.
             labels: names in output order, only for a file that carries none.
-            threads: of the interpreter.
+            threads: of the interpreter; 0: as many as pay on this machine (``tune``).
             signed_sha256: of the whole file, from a signature that holds: such a file needs no
                 trial, and another one in its place is refused.
             every_golden: recompute all golden frames, not only as many as fit into a start.
@@ -98,7 +99,9 @@ def _network(model: bytes, threads: int, delegate: str, trusted: bool) -> Networ
     check_header(model)
     if not trusted:
         try_once(model, delegate=delegate)
-    return Network(model, threads=threads, delegate=delegate)
+    if threads:
+        return Network(model, threads=threads, delegate=delegate)
+    return tuned_network(lambda n: Network(model, threads=n, delegate=delegate))
 
 
 def _plain(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -18,8 +19,13 @@ class Classifier(Protocol):
 
     labels: tuple[str, ...]
 
-    def classify(self, frame: Frame) -> Prediction:
-        """The Frame's Prediction."""
+    def fit(self, frame: Frame, region: Region = WHOLE) -> Pixels:
+        """What the model takes of a region of the Frame; called from any one thread."""
+
+    def classify(
+        self, frame: Frame, fitted: Pixels | None = None, *, region: Region = WHOLE
+    ) -> Prediction:
+        """The Prediction for a region of the Frame, from ``fitted`` where that is given."""
 
 
 class BundleClassifier:
@@ -29,15 +35,20 @@ class BundleClassifier:
         self.bundle = bundle
         self.labels = bundle.contract.labels
 
+    def twin(self) -> "BundleClassifier":
+        """The same classifier for another thread; the Bundle is not checked a second time."""
+        return BundleClassifier(replace(self.bundle, network=self.bundle.network.twin()))
+
     def scores(self, picture: Pixels, *, order: ChannelOrder = "rgb") -> Scores:
         """Scores of a picture of any size, (h, w, 3) uint8 in ``order``; (labels,) float32."""
         return self.outputs(picture, order=order).scores
 
     def outputs(self, picture: Pixels, *, order: ChannelOrder = "rgb") -> Outputs:
         """Scores and embedding of a picture of any size, (h, w, 3) uint8 in ``order``."""
-        return self._invoke(fit(picture, self.bundle.contract.geometry, order=order))
+        return self.answer(fit(picture, self.bundle.contract.geometry, order=order))
 
-    def _invoke(self, fitted: Pixels) -> Outputs:
+    def answer(self, fitted: Pixels) -> Outputs:
+        """Scores and embedding of the model's input as ``pixels.fit`` made it."""
         contract = self.bundle.contract
         return self.bundle.network.outputs(fitted, mean=contract.mean, std=contract.std)
 
@@ -53,15 +64,11 @@ class BundleClassifier:
     ) -> Prediction:
         """Classify one Frame and say how long it took; ``fitted`` where ``fit`` is done already."""
         began = time.perf_counter()
-        outputs = self._invoke(self.fit(frame, region) if fitted is None else fitted)
+        outputs = self.answer(self.fit(frame, region) if fitted is None else fitted)
         novelty, novel = self.novelty(outputs)
         took_ms = (time.perf_counter() - began) * 1000
         scores, embedding = outputs
-        if not np.isfinite(scores).all():
-            raise ModelError(
-                "the model gives scores that are not finite",
-                hint="sightpost inspect checks the file; convert the run again",
-            )
+        refuse_not_finite(scores)
         best = int(scores.argmax())
         return Prediction(
             frame, self.labels[best], float(scores[best]), scores, took_ms,
@@ -76,6 +83,15 @@ class BundleClassifier:
         embeddings = None if outputs.embedding is None else outputs.embedding[None]
         found = float(tell.scores(embeddings, outputs.scores[None])[0])
         return found, found > tell.threshold
+
+
+def refuse_not_finite(scores: Scores) -> None:
+    """Raises ModelError where a score is NaN or infinite: nothing can be decided by it."""
+    if not np.isfinite(scores).all():
+        raise ModelError(
+            "the model gives scores that are not finite",
+            hint="sightpost inspect checks the file; convert the run again",
+        )
 
 
 def classify(frames: Iterable[Frame], classifier: Classifier) -> Iterator[Prediction]:

@@ -24,10 +24,13 @@ DEVICE_COMMANDS = {
     "classify": "sightpost_edge.commands.classify:classify",
     "events": "sightpost_edge.commands.events:events",
     "inspect": "sightpost_edge.commands.inspect:inspect",
+    "replay": "sightpost_edge.commands.replay:replay",
+    "why": "sightpost_edge.commands.why:why",
     "keys": "sightpost_edge.commands.keys:keys",
 }
 ORDER = (
-    "demo", "data", "train", "convert", "inspect", "bench", "classify", "run", "events", "keys",
+    "demo", "data", "train", "convert", "inspect", "bench", "classify", "run", "events", "why",
+    "replay", "keys",
 )  # fmt: skip
 
 
@@ -91,8 +94,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="From a folder of labelled photos to a camera that logs what it sees.",
     epilog="Exit codes: 0 done, 2 usage, 3 photos, 4 model, 5 camera or recording, 6 missing "
-    "extra, 7 store or disk, 8 conversion refused, 9 training, 10 target, 130 interrupted, 141 the "
-    "reader of the output went away.",
+    "extra, 7 store or disk, 8 conversion refused, 9 training, 10 target, 11 pins, "
+    "130 interrupted, 141 the reader of the output went away.",
 )
 
 

@@ -1,24 +1,35 @@
 """TOML files become frozen dataclasses; an unknown key is an error that names the nearest one."""
 
 import dataclasses
+import logging
 import tomllib
 import types
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .decide import Rules
+from .contract import Contract
 from .errors import ConfigError, nearest
+from .heat import Thermometer
+from .judge import FrameJudge, HealthSettings
+from .motion import MotionSettings
+from .pace import Pace, RateSettings
+from .pixels import WHOLE, Region
+from .rules import Rules
+from .sinks.gpio import PinSettings
+from .sources.settings import CameraSettings
 
 T = TypeVar("T")
+
+log = logging.getLogger("sightpost")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Site:
     """One camera station: ``sightpost run --config site.toml``; options on the line win over it.
 
-    ``rules`` are the keys of ``decide.Rules``; ``rules.threshold``, the confidence from which a
-    prediction is logged and an event opens, comes from the Bundle's contract unless given.
+    ``threads`` 0: as many as pay. ``rules`` are the keys of ``rules.Rules``; thresholds, from which
+    predictions are logged and events open, come from the Bundle's contract unless given.
     """
 
     model: str = ""
@@ -27,19 +38,42 @@ class Site:
     log: str = ""
     store: str = ""
     snapshots: bool = True
-    threads: int = 1
+    threads: int = 0
+    camera: CameraSettings = dataclasses.field(default_factory=CameraSettings)
+    regions: list[Region] = dataclasses.field(default_factory=list)
+    motion: MotionSettings = dataclasses.field(default_factory=MotionSettings)
+    health: HealthSettings = dataclasses.field(default_factory=HealthSettings)
+    rate: RateSettings = dataclasses.field(default_factory=RateSettings)
     rules: dict[str, Any] = dataclasses.field(default_factory=dict)
+    pins: list[PinSettings] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.rules_with(threshold=0.8)
-        if self.threads < 1:
-            raise ConfigError(f"threads must be at least 1, not {self.threads}")
+        build(Rules, self.rules, where="rules")
+        names = [region.name for region in self.regions]
+        if len(set(names)) < len(names) or "" in names:
+            raise ConfigError("regions: each needs a name of its own")
+        if self.threads < 0:
+            raise ConfigError(f"threads must not be negative, got {self.threads}")
         if self.log and not self.log.endswith((".jsonl", ".csv")):
             raise ConfigError(f"log {self.log}: the name must end in .jsonl or .csv")
 
-    def rules_with(self, *, threshold: float) -> Rules:
-        """The decision rules; ``threshold`` is used where the file names none."""
-        return build(Rules, {"threshold": threshold, **self.rules}, where="rules")
+    def rules_for(self, contract: Contract) -> Rules:
+        """The decision rules, with the Bundle's thresholds where the site gives none."""
+        rules = build(Rules, self.rules, where="rules")
+        return rules.with_contract(contract, threshold_given="threshold" in self.rules)
+
+    def judge(self) -> FrameJudge:
+        """What withholds pictures on which nothing can be seen."""
+        return FrameJudge(self.health)
+
+    def pace(self) -> Pace:
+        """How often to look."""
+        return Pace(self.rate, Thermometer(), tell=log.warning)
+
+    @property
+    def looked_at(self) -> tuple[Region, ...]:
+        """The regions, or the whole picture."""
+        return tuple(self.regions) or (WHOLE,)
 
 
 def load(cls: type[T], path: Path) -> T:
@@ -75,6 +109,9 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigError(f"{where} must be a table")
         return build(hint, value, where=where)
+    items = typing.get_args(hint) if typing.get_origin(hint) is list else ()
+    if items and dataclasses.is_dataclass(items[0]) and isinstance(value, list):
+        return [_convert(items[0], item, where=f"{where}[{i}]") for i, item in enumerate(value)]
     kinds = _kinds(hint)
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -37,10 +37,13 @@ class Network:
     """A loaded graph with one image input, one row of class scores and perhaps an embedding.
 
     ``input_shape`` is (height, width); ``classes`` the number of scores; ``features`` the length of
-    the embedding, 0 without one. Not thread-safe: one interpreter per thread.
+    the embedding, 0 without one; ``threads`` what the interpreter was given. Not thread-safe: one
+    interpreter per thread.
     """
 
     def __init__(self, model: bytes, *, threads: int = 1, delegate: str = "xnnpack") -> None:
+        self._made_of = (model, threads, delegate)
+        self.threads = threads
         self._interpreter = _load(model, threads, delegate)
         self._input, self._output, self._embedding = _tensors(self._interpreter)
         _, height, width, _ = self._input["shape"]
@@ -48,6 +51,14 @@ class Network:
         self.classes = int(self._output["shape"][-1])
         self.features = int(self._embedding["shape"][-1]) if self._embedding else 0
         self._tables: dict[tuple[float, float], NDArray[Any] | None] = {}
+
+    def twin(self) -> "Network":
+        """The same graph in an interpreter of its own, for another thread.
+
+        The model's bytes are shared: the runtime reads the weights from them.
+        """
+        model, threads, delegate = self._made_of
+        return Network(model, threads=threads, delegate=delegate)
 
     @property
     def input_dtype(self) -> str:

@@ -153,7 +153,7 @@ class Novelty:
             raise BundleCorrupt(f"contract.json states a novelty threshold of {threshold}")
         if method in EMBEDDING_METHODS and MEMBER not in files:
             return None
-        parameters = _arrays(files[MEMBER]) if MEMBER in files else {}
+        parameters = read_arrays(files[MEMBER]) if MEMBER in files else {}
         _check_complete(method, parameters, multi_label=contract.multi_label)
         _check_shapes(method, parameters, len(contract.labels), features)
         return cls(method, float(threshold), parameters, contract.multi_label)
@@ -192,19 +192,24 @@ def _check_shapes(method: str, parameters: Parameters, classes: int, features: i
             )
 
 
-def _arrays(content: bytes) -> dict[str, Floats]:
+def read_arrays(content: bytes, member: str = MEMBER) -> dict[str, Floats]:
+    """The arrays of a .npz as float32, in good order: a few MiB at most, and every value finite.
+
+    Raises:
+        BundleCorrupt: they are not; the message names the ``member``.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             infos = packed.infolist()
             if sum(info.file_size for info in infos) > MAX_BYTES:
-                raise BundleCorrupt(f"{MEMBER} unpacks to more than {MAX_BYTES >> 20} MiB")
+                raise BundleCorrupt(f"{member} unpacks to more than {MAX_BYTES >> 20} MiB")
             arrays = {i.filename.removesuffix(".npy"): _array(packed.read(i)) for i in infos}
     except BundleCorrupt:
         raise
     except _UNREADABLE as exc:
-        raise BundleCorrupt(f"{MEMBER} cannot be read ({exc})") from exc
+        raise BundleCorrupt(f"{member} cannot be read ({exc})") from exc
     if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise BundleCorrupt(f"{MEMBER} holds values that are not finite")
+        raise BundleCorrupt(f"{member} holds values that are not finite")
     return arrays
 
 

@@ -133,16 +133,21 @@ def decode(encoded: bytes) -> Pixels:
     Raises:
         PhotoUnreadable: empty, truncated, too large, or no picture.
     """
+    return np.asarray(cv2.cvtColor(decode_bgr(encoded), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def decode_bgr(encoded: bytes, flag: int = cv2.IMREAD_COLOR) -> Pixels:
+    """As ``decode``, in OpenCV's own order B,G,R; another ``flag`` decodes a JPEG reduced."""
     _refuse_obvious(encoded)
     try:
-        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
     except cv2.error as exc:
         if "PIXELS" in str(exc):
             raise PhotoUnreadable("is too large (over 100 megapixels)") from exc
         raise PhotoUnreadable(f"cannot be decoded ({str(exc).strip().splitlines()[-1]})") from exc
     if picture is None:
         raise PhotoUnreadable("is not a picture this library can read", hint=_convert_hint())
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(picture, np.uint8)
 
 
 def read_photo(path: Path) -> Pixels:

@@ -65,8 +65,10 @@ class Prediction:
             "elapsed_s": round(self.frame.elapsed_s, 3),
             "frame": self.frame.index,
             "name": self.frame.name,
+            "region": self.region,
             "label": self.label,
             "score": round(self.score, 4),
+            "novel": self.novel,
             "inference_ms": round(self.inference_ms, 2),
         }
 

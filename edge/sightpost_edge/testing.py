@@ -20,7 +20,7 @@ from .contract import Contract
 from .golden import seal_golden
 from .image import RawImage
 from .interpreter import Network
-from .pixels import Geometry
+from .pixels import WHOLE, Geometry, Region
 from .records import Frame, Pixels, Prediction
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,22 +78,37 @@ class FakeClassifier:
         self.labels = tuple(labels)
         self._scores = iter(scores)
 
-    def classify(self, frame: Frame) -> Prediction:
+    def fit(self, frame: Frame, region: Region = WHOLE) -> Pixels:
+        """The region as it is."""
+        return region.cut(frame.image.decode())
+
+    def classify(
+        self, frame: Frame, fitted: Pixels | None = None, *, region: Region = WHOLE
+    ) -> Prediction:
         """The next scripted Prediction."""
         scores = np.array(next(self._scores), np.float32)
         best = int(scores.argmax())
-        return Prediction(frame, self.labels[best], float(scores[best]), scores)
+        return Prediction(frame, self.labels[best], float(scores[best]), scores, region=region.name)
 
 
-def tiny_bundle(path: Path, *, golden: Sequence[str] = ("red", "green"), **changes: Any) -> Path:
+def tiny_bundle(
+    path: Path,
+    *,
+    golden: Sequence[str] = ("red", "green"),
+    members: Mapping[str, bytes] | None = None,
+    **changes: Any,
+) -> Path:
     """Write a real, sealed Bundle that names a picture's strongest colour.
 
-    ``changes`` replace fields of its contract after sealing, to make a file that lies.
+    With ``members`` (say ``novelty.npz``) these are sealed in too, and the model gives an embedding
+    of 3: the means of red, green and blue, -1 to 1. ``changes`` replace fields of its contract
+    after sealing, to make a file that lies.
     """
-    model = tiny_model()
+    model = tiny_model(embedding=members is not None)
     contract = Contract(TINY_LABELS, Geometry(TINY_PX, TINY_PX), name="tiny", kind="float32")
     files = {LABELS_FILE: "\n".join(TINY_LABELS).encode()}
     files |= {f"golden/{name}.png": _png(colour(name)) for name in golden}
+    files |= members or {}
     network = Network(model)
     frames = tuple(
         seal_golden(f"golden/{n}.png", files[f"golden/{n}.png"], contract, network) for n in golden
@@ -117,10 +132,11 @@ def _png(picture: Pixels) -> bytes:
     return bytes(cv2.imencode(".png", picture[..., ::-1])[1])
 
 
-def tiny_model(*, classes: int = 3) -> bytes:
+def tiny_model(*, classes: int = 3, embedding: bool = False) -> bytes:
     """A float32 .tflite: mean over the picture, one dense layer, softmax. Needs no TensorFlow.
 
-    Input (1, 16, 16, 3) in [-1, 1]; output (1, classes), the first three being blue, green, red.
+    Input (1, 16, 16, 3) in [-1, 1]; output (1, classes), the first three being blue, green, red,
+    and as ``embedding`` the mean of each channel, (1, 3).
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as s
@@ -155,6 +171,9 @@ def tiny_model(*, classes: int = 3) -> bytes:
     graph.operators = [_operator(s, i, *step[1:]) for i, step in enumerate(steps)]
     graph.inputs, graph.outputs, graph.name = [0], [6], "main"
     model.subgraphs = [graph]
+    if embedding:
+        graph.outputs = [6, 4]
+        model.signatureDefs = [_signature(s, {"image": 0}, {"scores": 6, "embedding": 4})]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
@@ -189,3 +208,15 @@ def _operator(
     if hasattr(options, "beta"):
         options.beta = 1.0
     return operator
+
+
+def _signature(s: Any, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Any:
+    """Tensors by name: outputs may come in any order."""
+    signature = s.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    for side, tensors in (("inputs", inputs), ("outputs", outputs)):
+        maps = [s.TensorMapT() for _ in tensors]
+        for made, (name, index) in zip(maps, tensors.items(), strict=True):
+            made.name, made.tensorIndex = name, index
+        setattr(signature, side, maps)
+    return signature

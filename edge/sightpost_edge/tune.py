@@ -19,14 +19,14 @@ PAYS = 0.75
 """Twice the threads must bring three quarters of twice the speed, or they only make heat."""
 
 
-def choose_threads(
+def tuned_network(
     load: Callable[[int], Network],
     *,
     cores: int = 0,
     budget_s: float = BUDGET_S,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[Network, int]:
-    """The network with as many threads as pay, and their number.
+) -> Network:
+    """The network with as many threads as pay.
 
     Args:
         load: makes the network with so many threads.
@@ -36,7 +36,7 @@ def choose_threads(
     best, threads = load(1), 1
     more = [n for n in MOST_THREADS if n < (cores or cores_here())]
     if not more:
-        return best, threads
+        return best
     end_s = clock() + budget_s
     best_s = _invoke_s(best, budget_s / (len(more) + 1), clock)
     for n in more:
@@ -48,7 +48,7 @@ def choose_threads(
         if taken_s * (n / threads) * PAYS > best_s:
             break
         best, best_s, threads = network, taken_s, n
-    return best, threads
+    return best
 
 
 def _invoke_s(network: Network, budget_s: float, clock: Callable[[], float]) -> float:

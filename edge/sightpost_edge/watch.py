@@ -1,17 +1,15 @@
-"""The running device: source, classifier, decider and store composed into one loop."""
+"""The running device: Predictions become Events, Events are kept and drive what is connected."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from .classifier import Classifier, classify
-from .decide import Rules, decide
+from .decide import Rules, Step, decide
 from .records import Prediction
-from .sources import Source
 from .store import EventStore, StoredEvent
 
 
@@ -22,17 +20,47 @@ class PredictionSink(Protocol):
         """Keep one Prediction."""
 
 
+class Actuator(Protocol):
+    """Anything that acts on Events, as ``sinks.gpio.Pins`` does."""
+
+    def beat(self) -> None:
+        """The loop is alive; called for every Prediction."""
+
+    def opened(self, label: str, *, at_ns: int | None = None, region: str = "") -> None:
+        """An Event opened, or is called something else by now."""
+
+    def closed(self, label: str, *, at_ns: int | None = None, region: str = "") -> None:
+        """An Event closed, and ``label`` is its verdict."""
+
+    def withdrawn(self, region: str | None = None) -> None:
+        """What was open is no Event after all, or nothing can be seen any more (None: anywhere)."""
+
+
 @dataclass(slots=True)
 class Tally:
-    """Running figures of a watch; times of the last 1,000 frames only, so that it never grows."""
+    """Running figures of a watch; times of the last 1,000 looks only, so that it never grows.
 
-    frames: int = 0
+    ``looks`` counts Predictions made by the model, ``still`` those carried on because nothing had
+    moved. ``reasons`` counts what the rules said, by name; ``open`` is what the Event open in each
+    region would be called now.
+    """
+
+    looks: int = 0
+    still: int = 0
     logged: int = 0
     events: int = 0
     last: str = ""
+    reasons: Counter[str] = field(default_factory=Counter)
+    open: dict[str, str] = field(default_factory=dict)
     began_s: float = field(default_factory=time.monotonic)
     inference_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
+    latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
     at_s: deque[float] = field(default_factory=lambda: deque(maxlen=100))
+
+    @property
+    def frames(self) -> int:
+        """All Predictions, looked at or still."""
+        return self.looks + self.still
 
     @property
     def seconds(self) -> float:
@@ -41,58 +69,104 @@ class Tally:
 
     @property
     def fps(self) -> float:
-        """Classified frames per second since the start."""
+        """Frames per second since the start."""
         return self.frames / max(self.seconds, 1e-9)
 
     @property
     def recent_fps(self) -> float:
-        """Frames per second over the last hundred frames: a slowdown after hours shows."""
+        """Frames per second over the last hundred: a slowdown after hours shows."""
         if len(self.at_s) < 2:
             return 0.0
         return (len(self.at_s) - 1) / max(self.at_s[-1] - self.at_s[0], 1e-9)
 
+    def count(self, prediction: Prediction) -> None:
+        """Take one Prediction in."""
+        self.at_s.append(time.monotonic())
+        self.latency_ms.append((time.monotonic_ns() - prediction.frame.monotonic_ns) / 1e6)
+        if prediction.carried:
+            self.still += 1
+            return
+        self.looks += 1
+        self.inference_ms.append(prediction.inference_ms)
+
     def inference_percentile(self, percent: float) -> float:
-        """Milliseconds from picture to scores, crop and resize included."""
+        """Milliseconds from picture to scores, decoding included."""
         return float(np.percentile(self.inference_ms, percent)) if self.inference_ms else 0.0
+
+    def latency_percentile(self, percent: float) -> float:
+        """Milliseconds from the moment a Frame was taken to its Prediction."""
+        return float(np.percentile(self.latency_ms, percent)) if self.latency_ms else 0.0
 
 
 def watch(
-    source: Source,
-    classifier: Classifier,
+    predictions: Iterable[Prediction],
     store: EventStore,
     *,
     rules: Rules,
+    labels: tuple[str, ...],
     nothing: frozenset[str] = frozenset(),
+    multi_label: bool = False,
     snapshots: bool = True,
     log: PredictionSink | None = None,
+    pins: Actuator | None = None,
+    tally: Tally | None = None,
     on_event: Callable[[StoredEvent], None] = lambda event: None,
     on_frame: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
-    """Run until the source ends or is closed.
+    """Run until the Predictions end.
 
     ``on_event`` is called after the Event is durable: what it prints is an acknowledgement.
     Predictions of a ``nothing`` label are logged like all others but never open an Event.
     """
-    tally = Tally()
-    seen = _observe(classify(source, classifier), tally, rules.threshold, log, on_frame)
-    for event in decide(seen, rules, labels=classifier.labels, nothing=nothing):
+    tally = tally or Tally()
+    enter = {label: rules.of(label).threshold or 0.0 for label in labels}
+    seen = _observe(predictions, tally, enter, log, pins, on_frame)
+
+    acting = Acting(pins, tally)
+    for event in decide(
+        seen, rules, labels=labels, nothing=nothing, multi_label=multi_label, on_step=acting.step
+    ):
         on_event(store.write(event, snapshot=snapshots))
         tally.events += 1
     return tally
 
 
+class Acting:
+    """Counts what the rules say and passes on to the pins what they are about, before any disk."""
+
+    def __init__(self, pins: Actuator | None, tally: Tally) -> None:
+        self._pins, self._tally = pins, tally
+
+    def step(self, step: Step) -> None:
+        """Take one Step of the rules."""
+        self._tally.reasons[step.reason] += 1
+        before = self._tally.open.pop(step.region, "")
+        if step.open:
+            self._tally.open[step.region] = step.open
+        if self._pins is None:
+            return
+        at_ns, region = step.frame.monotonic_ns, step.region
+        if step.event is not None:
+            self._pins.closed(step.event.label, at_ns=at_ns, region=region)
+        elif step.closed:
+            self._pins.withdrawn(region)
+        if step.open and (step.closed or step.open != before):
+            self._pins.opened(step.open, at_ns=at_ns, region=region)
+
+
 def _observe(
     predictions: Iterable[Prediction],
     tally: Tally,
-    threshold: float,
+    enter: Mapping[str, float],
     log: PredictionSink | None,
+    pins: Actuator | None,
     on_frame: Callable[[Tally], None],
 ) -> Iterator[Prediction]:
     for prediction in predictions:
-        tally.frames += 1
-        tally.inference_ms.append(prediction.inference_ms)
-        tally.at_s.append(time.monotonic())
-        if prediction.score >= threshold:
+        tally.count(prediction)
+        if pins is not None:
+            pins.beat()
+        if not prediction.carried and prediction.score >= enter[prediction.label]:
             tally.last = f"{prediction.label} {prediction.score:.2f}"
             if log is not None:
                 log.write(prediction)

@@ -190,7 +190,8 @@ def test_anyone_can_list_it(converted: Converted) -> None:
         assert archive.read("labels.txt").decode().split("\n") == ["blue", "green", "red"]
         assert archive.read("labels_de.txt").decode().split("\n") == ["Blau", "Grün", "Rot"]
     golden = [golden.member for golden in converted.bundle.contract.golden]
-    assert names == ["labels.txt", "labels_de.txt", *golden, "novelty.npz", "contract.json"]
+    arrays = ["novelty.npz", "examples.npz"]
+    assert names == ["labels.txt", "labels_de.txt", *golden, *arrays, "contract.json"]
     if unzip := shutil.which("unzip"):
         listed = subprocess.run([unzip, "-l", path], capture_output=True, text=True, check=True)
         assert listed.stderr == ""

@@ -4,16 +4,23 @@ import dataclasses
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from sightpost_edge import errors
-from sightpost_edge.config import Site
+from sightpost_edge.config import Site, build, load
 from sightpost_edge.contract import Contract
-from sightpost_edge.decide import Rules
 from sightpost_edge.errors import SightpostError
+from sightpost_edge.judge import HealthSettings
+from sightpost_edge.motion import MotionSettings
+from sightpost_edge.pace import RateSettings
+from sightpost_edge.pixels import Region
+from sightpost_edge.rules import ClassRule, Rules
+from sightpost_edge.sinks.gpio import PinSettings
 from sightpost_edge.sources import SCHEMES
+from sightpost_edge.sources.settings import CameraSettings
 from sightpost_edge.store import StoredEvent
 from sightpost_train.recipe import TrainRecipe
 
@@ -32,26 +39,37 @@ def test_the_command_page_is_what_help_says() -> None:
     assert (DOCS / "cli.md").read_text() == module.page(), "run: make docs"
 
 
-@pytest.mark.parametrize("record", [Site, Rules, TrainRecipe, Contract, StoredEvent])
+STATION = (
+    Site, CameraSettings, Region, MotionSettings, HealthSettings, RateSettings, Rules, ClassRule,
+    PinSettings,
+)  # fmt: skip
+"""All tables of a station's config."""
+
+
+@pytest.mark.parametrize("record", [*STATION, TrainRecipe, Contract, StoredEvent])
 def test_every_field_is_documented(record: type) -> None:
     """Config keys, recipe keys, contract fields, event columns."""
-    names = [f.name for f in dataclasses.fields(record) if f.name != "rules"]
+    names = [f.name for f in dataclasses.fields(record)]
     missing = [name for name in names if f"`{name}`" not in REFERENCE]
     assert not missing
 
 
-@pytest.mark.parametrize("record", [Site, Rules, TrainRecipe])
+@pytest.mark.parametrize("record", [*STATION, TrainRecipe])
 def test_documented_defaults_are_the_real_ones(record: type) -> None:
     """A default in the table is the dataclass's default."""
     for field in dataclasses.fields(record):
-        rows = [line for line in REFERENCE.splitlines() if f"`{field.name}`" in line]
-        row = rows[0] if rows else ""
-        if isinstance(field.default, bool):
-            assert f"`{str(field.default).lower()}`" in row
-        elif isinstance(field.default, (int, float)) and field.name != "threshold":
-            assert f"`{field.default}`" in row, row
-        elif isinstance(field.default, str) and field.default:
-            assert f'`"{field.default}"`' in row, row
+        rows = [x for x in REFERENCE.splitlines() if f"`{field.name}`" in x.split(" | ")[0]]
+        if shown := default_shown(field.default, field.name):
+            assert any(shown in row for row in rows), (field.name, shown)
+
+
+def default_shown(default: object, name: str) -> str:
+    """How the tables write it; nothing where there is none, or it comes from the Bundle."""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, (int, float)) and name != "threshold":
+        return f"`{default:g}" if default else "`0"
+    return f'`"{default}"`' if isinstance(default, str) and default else ""
 
 
 def test_every_error_and_its_code_are_documented() -> None:
@@ -68,11 +86,31 @@ def test_every_scheme_is_documented() -> None:
 
 
 def test_the_example_site_file_names_every_key() -> None:
-    """configs/site.toml is complete, and valid once its comments are taken off."""
+    """configs/site.toml is complete."""
     text = (REPOSITORY / "configs" / "site.toml").read_text()
-    for record in (Site, Rules):
+    for record in STATION:
         for field in dataclasses.fields(record):
-            assert re.search(rf"^(# |\[)?{field.name}\b", text, re.MULTILINE), field.name
+            line = rf"^(# )?(\[+(rules\.)?)?{field.name}\b"
+            assert re.search(line, text, re.MULTILINE), field.name
+
+
+@pytest.mark.parametrize("name", ["site", "site-quality", "site-wildlife"])
+def test_the_stations_are_valid_and_whole(name: str) -> None:
+    """They load, and leave no key unmentioned."""
+    path = REPOSITORY / "configs" / f"{name}.toml"
+    text = path.read_text()
+    load(Site, path)
+    fields = [field.name for record in STATION for field in dataclasses.fields(record)]
+    assert not [field for field in fields if not re.search(rf"\b{field}\b", text)]
+
+
+def test_the_example_site_file_is_valid_without_its_comments() -> None:
+    """What stands there commented out can be used as it is."""
+    text = (REPOSITORY / "configs" / "site.toml").read_text()
+    text = re.sub(r"^# (?=[a-z_\[]+ ?[=\[]|\[)", "", text, flags=re.MULTILINE)
+    loaded = build(Site, tomllib.loads(text), where="site.toml")
+    assert loaded.pins
+    assert loaded.regions
 
 
 PAGES = (

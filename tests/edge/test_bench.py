@@ -331,7 +331,7 @@ def change(path: str, value: object) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        ("format", 2, "has format 2, this release reads 1"),
+        ("format", 1, "has format 1, this release reads 2"),
         ("format", ..., "format None"),
         ("machine", ..., "lacks machine"),
         ("machine", [], "machine is not an object"),

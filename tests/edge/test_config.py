@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from sightpost_edge.config import Site, load
+from sightpost_edge.contract import Contract
 from sightpost_edge.errors import ConfigError
+from sightpost_edge.pixels import WHOLE, Geometry, Region
+
+CONTRACT = Contract(("dog", "fox"), Geometry(8, 8), threshold=0.66, thresholds=(0.7, 0.9))
 
 
 def site(tmp_path: Path, text: str) -> Site:
@@ -23,13 +27,34 @@ def test_a_complete_file(tmp_path: Path) -> None:
     )
     assert loaded.model == "m.tflite"
     assert not loaded.snapshots
-    rules = loaded.rules_with(threshold=0.8)
+    rules = loaded.rules_for(CONTRACT)
     assert (rules.threshold, rules.gap_s, rules.leave) == (1.0, 0.5, 0.5)
 
 
 def test_the_contracts_threshold_is_the_default(tmp_path: Path) -> None:
-    """Rules without a threshold take the Bundle's."""
-    assert site(tmp_path, "[rules]\ngap_s = 1.0\n").rules_with(threshold=0.66).threshold == 0.66
+    """Rules without a threshold take the Bundle's, label by label; a class's own goes first."""
+    rules = site(tmp_path, "[rules]\ngap_s = 1.0\n").rules_for(CONTRACT)
+    assert [rules.of(label).threshold for label in (*CONTRACT.labels, "canid")] == [0.7, 0.9, 0.66]
+    rules = site(tmp_path, "[rules.classes.fox]\nthreshold = 0.5\n").rules_for(CONTRACT)
+    assert [rules.of(label).threshold for label in CONTRACT.labels] == [0.7, 0.5]
+    rules = site(tmp_path, "[rules]\nthreshold = 0.6\n").rules_for(CONTRACT)
+    assert [rules.of(label).threshold for label in CONTRACT.labels] == [0.6, 0.6]
+
+
+def test_tables_within_the_file(tmp_path: Path) -> None:
+    """Camera, regions, motion, health, rate and pins, each checked as its own record."""
+    loaded = site(
+        tmp_path,
+        "[camera]\nwidth = 1280\nheight = 720\n"
+        '[[regions]]\nname = "gate"\nx = 0.5\nwidth = 0.5\n'
+        "[motion]\nforce_s = 5\nmask = [[0.0, 0.8, 1.0, 0.2]]\n"
+        "[health]\nenabled = false\n[rate]\nper_s = 4\n"
+        '[[pins]]\npin = 17\nlabels = ["scratch"]\n',
+    )
+    assert (loaded.camera.width, loaded.rate.per_s, loaded.motion.force_s) == (1280, 4.0, 5.0)
+    assert loaded.looked_at == (Region("gate", 0.5, 0.0, 0.5, 1.0),)
+    assert loaded.pins[0].follows("scratch")
+    assert site(tmp_path, "").looked_at == (WHOLE,)
 
 
 @pytest.mark.parametrize(
@@ -37,13 +62,23 @@ def test_the_contracts_threshold_is_the_default(tmp_path: Path) -> None:
     [
         ('modle = "x"', "unknown key 'modle'", "'model'"),
         ("[rules]\nthreshhold = 0.5", "unknown key 'threshhold'", "'threshold'"),
-        ("zebra = 1", "unknown key 'zebra'", "valid: "),
+        ("qqq = 1", "unknown key 'qqq'", "valid: "),
         ("snapshots = 1", "snapshots must be bool", ""),
         ('[rules]\ngap_s = "long"', "gap_s must be float", ""),
         ("[rules]\nthreshold = 7", "must lie in", ""),
         ("model = ", "not valid TOML", ""),
         ("rules = 3", "rules must be dict", ""),
-        ("threads = 0", "threads must be at least 1", ""),
+        ("threads = -1", "threads must not be negative", ""),
+        ("[camera]\nwith = 3", "unknown key 'with'", "'width'"),
+        ("[camera]\nwidth = 640", "go together", ""),
+        ("[[regions]]\nx = 0.5\nwidth = 0.5", "a name of its own", ""),
+        ('[[regions]]\nname = "a"\nx = 0.9\n', "does not lie within", "shares"),
+        ("[motion]\nmask = [[0.1]]", "mask", ""),
+        ("[[pins]]\npin = 17", "labels", ""),
+        ("[[pins]]\npin = 17\nlabel = 3", "unknown key 'label'", "'labels'"),
+        ("pins = 3", "pins must be list", ""),
+        ("[rate]\nper_s = -1", "per_s", ""),
+        ("[rules.classes.fox]\nthresold = 0.5", "unknown key 'thresold'", "'threshold'"),
         ('log = "x.txt"', "must end in", ""),
     ],
 )

@@ -71,3 +71,15 @@ def test_another_suffix_is_refused(tmp_path: Path) -> None:
     """The name decides the format, so it must be one of the two."""
     with pytest.raises(ConfigError, match=r"\.jsonl or \.csv"):
         PredictionLog(tmp_path / "p.txt")
+
+
+def test_a_csv_with_other_columns_is_put_aside(tmp_path: Path) -> None:
+    """An older release's file gets a number: rows under wrong headings help nobody."""
+    old = "time,label,score\n2026-01-01,fox,0.9\n"
+    (tmp_path / "p.csv").write_text(old)
+    with PredictionLog(tmp_path / "p.csv") as log:
+        log.write(prediction())
+    assert (tmp_path / "p.csv.1").read_text() == old
+    with (tmp_path / "p.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["label"], row["region"], row["novel"]) == ("fox, red", "", "")

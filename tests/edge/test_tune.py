@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sightpost_edge.tune import choose_threads
+from sightpost_edge.tune import tuned_network
 
 
 class Board:
@@ -42,21 +42,18 @@ class Board:
 def test_threads_must_pay(cores: int, run_ms: dict[str, float], chosen: int) -> None:
     """Twice the threads for less than 1.5 times the speed only make heat; a core stays free."""
     board = Board(**run_ms)
-    network, threads = choose_threads(board.load, cores=cores, clock=board.clock)
-    assert threads == chosen
-    assert network.threads == chosen  # type: ignore[attr-defined]
+    assert tuned_network(board.load, cores=cores, clock=board.clock).threads == chosen
 
 
 def test_it_takes_a_fifth_of_a_second() -> None:
     """On a board where a run takes 5 ms."""
     board = Board(t1=5, t2=2.6, t3=1.9)
-    choose_threads(board.load, cores=4, clock=board.clock)
+    tuned_network(board.load, cores=4, clock=board.clock)
     assert 0.1 < board.now_s < 0.25
 
 
 def test_a_slow_board_is_not_denied_its_second_core() -> None:
     """150 ms a run: the budget is gone after one look, and two threads are tried all the same."""
     board = Board(t1=150, t2=80, t3=60)
-    _, threads = choose_threads(board.load, cores=4, clock=board.clock)
-    assert threads == 2
+    assert tuned_network(board.load, cores=4, clock=board.clock).threads == 2
     assert board.loaded == [1, 2]

@@ -24,7 +24,7 @@ def draw_result(result: "DemoResult", store: Path) -> bytes:
     _timeline(lower.subplots(), result)
     score = result.score
     figure.suptitle(
-        f"{score.passages} parts passed the camera: precision {score.precision:.2f}, "
+        f"{score.total.passages} parts passed the camera: precision {score.precision:.2f}, "
         f"recall {score.recall:.2f}, verdict {score.delay_s:.1f} s after the part",
         fontsize=14,
     )

@@ -12,7 +12,7 @@ import typer
 from ..errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
-    from ..bench_report import Measured
+    from ..bench_report import Loop, Measured
 
 LINE_PERIOD_S = 0.1
 MOST_THREADS = 64
@@ -28,11 +28,15 @@ def bench(
     seconds: Annotated[
         float, typer.Option(help="For each number of threads, shared by all models.", min=0.0)
     ] = 5.0,
+    source: Annotated[
+        str, typer.Option(help="A camera or recording: measure the whole loop on it as well.")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="All of it as one JSON line.")] = False,
 ) -> None:
     """Measure models against each other: time of one invoke, peak memory, what XNNPACK takes over.
 
-    A model that cannot be run is a row with the reason; exit code 4 where none can.
+    With --source also the loop of `run` from camera to decision, Bundle by Bundle. A model
+    that cannot be run is a row with the reason; exit code 4 where none can.
     """
     from ..bench import as_json, default_threads, measure, this_machine
 
@@ -40,14 +44,18 @@ def bench(
     line = _Line()
     try:
         rows = measure(files, threads=counts, seconds=seconds, progress=line.show)
+        runs = [files[row.name] for row in rows if not row.failure]
+        loops = [_loop(file, source, seconds, line) for file in runs] if source else []
     finally:
         line.wipe()
     machine = this_machine()
     if json:
-        print(as_json(machine, rows))
+        print(as_json(machine, rows, loops))
     else:
         print(f"sightpost: {machine}", file=sys.stderr)
         _print(rows, counts)
+        if loops:
+            _print_loops(loops)
     for warning in machine.warnings():
         print(f"sightpost: {warning}", file=sys.stderr)
     if all(row.failure for row in rows):
@@ -110,6 +118,38 @@ def _cells(row: "Measured", counts: Sequence[int]) -> list[str]:
         f"{row.peak_mb:.1f}" if known else "-",
         *(times.get(n, "-") for n in counts),
     ]
+
+
+def _loop(file: Path, source: str, seconds: float, line: "_Line") -> "Loop":
+    """Every model gets the source to itself, opened anew."""
+    from ..bench_loop import measure_loop
+    from ..classifier import BundleClassifier
+    from ..sources import open_source
+    from .common import open_bundle
+
+    classifier = BundleClassifier(open_bundle(file, None, threads=0))
+    opened = open_source(source)
+    return measure_loop(classifier, opened, seconds=seconds, progress=line.show)
+
+
+def _print_loops(loops: Sequence["Loop"]) -> None:
+    from .common import print_table
+
+    print()
+    heading = ["model", "threads", "decisions/s", "camera to decision: median / p95 ms",
+               "decode to scores ms", "CPU ms each", "dropped", "peak MB"]  # fmt: skip
+    print_table(
+        [
+            [
+                row.model, str(row.threads), f"{row.per_second:.1f}",
+                f"{row.latency_median_ms:.1f} / {row.latency_p95_ms:.1f}",
+                f"{row.classify_median_ms:.1f}", f"{row.cpu_ms:.1f}", str(row.dropped),
+                f"{row.peak_mb:.0f}",
+            ]
+            for row in loops
+        ],
+        heading,
+    )  # fmt: skip
 
 
 def _delegated(row: "Measured") -> str:

@@ -1,33 +1,24 @@
 """``sightpost classify``: what the model says about photos."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError, DataError, PhotoUnreadable
+from ..errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from ..bulk import Answer
+    from ..bundle import Bundle
     from ..classifier import BundleClassifier
-    from ..records import Scores
+    from ..results import Format
 
-TOP = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One photo's labels, best first, with their scores.
-
-    ``novel``: whether it is unlike all that the model was trained on; None where it cannot tell.
-    """
-
-    path: str
-    labels: tuple[str, ...]
-    scores: tuple[float, ...]
-    novel: bool | None = None
+SUFFIXES = {".jsonl": "json", ".csv": "csv", ".json": "megadetector"}
+"""Which format a file's name asks for."""
 
 
 def classify(
@@ -38,6 +29,15 @@ def classify(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line for each photo.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="CSV: path, label, score.")] = False,
+    megadetector: Annotated[
+        bool, typer.Option("--megadetector", help="MegaDetector's JSON, for Timelapse, AddaxAI.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write to this .jsonl, .csv or .json (MegaDetector); goes on if stopped."
+        ),
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(help="Draw the photo and its bars to this PNG (one photo).")
     ] = None,
@@ -49,28 +49,52 @@ def classify(
     from ..classifier import BundleClassifier
     from .common import open_bundle
 
-    if json and csv:
-        raise ConfigError("--json and --csv exclude each other")
+    flags = {"json": json, "csv": csv, "megadetector": megadetector}
+    wanted = _format_name([name for name, given in flags.items() if given], out)
     files = _files(photos)
     if save and len(files) != 1:
         raise ConfigError(f"--save draws one photo, {len(files)} were given")
+    if save and out:
+        raise ConfigError("--save and --out exclude each other")
     classifier = BundleClassifier(open_bundle(model, labels))
-    unreadable: list[str] = []
-    verdicts: Iterable[Verdict] = _verdicts(files, classifier, unreadable)
-    if save:
-        verdicts = list(verdicts)
-    if len(photos) == 1 and not photos[0].is_dir() and not (json or csv):
-        _show_bars(verdicts)
+    form = _format(wanted, photos, classifier.bundle)
+    work = _Work(files, classifier)
+    if out:
+        work.to_file(out, form)
     else:
-        _show_lines(verdicts, json=json, csv=csv)
-    if save:
-        for verdict in verdicts:
-            _draw(verdict, save)
-    if unreadable:
-        raise DataError(f"{len(unreadable)} of {len(files)} photos could not be read")
+        work.to_stdout(form, save)
+    if work.failed:
+        raise DataError(f"{work.failed} of {len(files)} photos could not be read")
+
+
+def _format_name(given: list[str], out: Path | None) -> str:
+    """ "json", "csv", "megadetector" or, without any wish, nothing."""
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(f'--{name}' for name in given)} exclude each other")
+    if given or out is None:
+        return given[0] if given else ""
+    if out.suffix not in SUFFIXES:
+        raise ConfigError(
+            f"--out {out}: the name does not say which format is meant",
+            hint="end it in .jsonl, .csv or .json (MegaDetector), or add --json or --csv",
+        )
+    return SUFFIXES[out.suffix]
+
+
+def _format(wanted: str, photos: list[Path], bundle: "Bundle") -> "Format":
+    from .. import results
+
+    if wanted == "megadetector":
+        folder = photos[0] if len(photos) == 1 and photos[0].is_dir() else None
+        return results.MegaDetector(bundle, folder)
+    if not wanted and len(photos) == 1 and not photos[0].is_dir():
+        return results.Bars(bundle.contract.labels)
+    kinds = {"": results.Lines, "json": results.JsonLines, "csv": results.Csv}
+    return kinds[wanted](bundle.contract.labels)
 
 
 def _files(photos: list[Path]) -> list[Path]:
+    """Each photo once, folders in the order of their paths."""
     from ..sources.folder import list_photos
 
     files: list[Path] = []
@@ -84,65 +108,75 @@ def _files(photos: list[Path]) -> list[Path]:
         if not found:
             raise DataError(f"no photos in {path}", hint="photos are .jpg, .png, .webp, .bmp, .tif")
         files.extend(found)
-    return files
+    return list(dict.fromkeys(files))
 
 
-def _verdicts(
-    files: list[Path], classifier: "BundleClassifier", unreadable: list[str]
-) -> Iterator[Verdict]:
-    from ..pixels import read_photo
+@dataclass(slots=True)
+class _Work:
+    """Photos to be classified; ``failed`` counts those that could not be read."""
 
-    for path in files:
-        try:
-            outputs = classifier.outputs(read_photo(path))
-        except PhotoUnreadable as exc:
-            print(f"sightpost: left out: {exc}", file=sys.stderr)
-            unreadable.append(str(path))
-            continue
-        _, novel = classifier.novelty(outputs)
-        yield _verdict(path, outputs.scores, classifier.labels, novel)
+    files: list[Path]
+    classifier: "BundleClassifier"
+    failed: int = 0
+
+    def to_stdout(self, form: "Format", save: Path | None) -> None:
+        """Every photo's line; progress goes to stderr unless the lines themselves show it."""
+        first = True
+        sys.stdout.write(form.head)
+        for answer in self._answers(0, shown=not sys.stdout.isatty()):
+            if text := form.line(answer, first=first):
+                sys.stdout.write(text)
+                first = False
+                if save:
+                    _draw(answer, self.classifier.labels, save)
+        sys.stdout.write(form.foot)
+
+    def to_file(self, out: Path, form: "Format") -> None:
+        """Go on where a stopped run left the file, or begin it."""
+        from ..resultfile import Job, ResultFile
+
+        job = Job.of(self.files, self.classifier.bundle, form)
+        with ResultFile(out, form, self.files, job) as file:
+            self.failed = file.failed
+            if file.done:
+                print(f"sightpost: {file.done} photos were done before", file=sys.stderr)
+            try:
+                for answer in self._answers(file.done, shown=True):
+                    if text := form.line(answer, first=file.first):
+                        file.write(text)
+            except KeyboardInterrupt:
+                print("sightpost: the same command goes on from here", file=sys.stderr)
+                raise
+            file.finish()
+        print(f"sightpost: {len(self.files)} photos: {out}", file=sys.stderr)
+
+    def _answers(self, done: int, *, shown: bool) -> Iterator["Answer"]:
+        """The photos from ``done`` on; the unreadable ones are named."""
+        from ..bulk import classify_files
+        from .progress import Line, Pace
+
+        line, pace = Line(shown=shown), Pace(len(self.files), "photos", done=done)
+        with closing(classify_files(self.files[done:], self.classifier)) as answers, closing(line):
+            for answer in answers:
+                if answer.failure:
+                    line.say(f"sightpost: left out: {answer.path}: {answer.failure}")
+                    self.failed += 1
+                yield answer
+                pace.done += 1
+                line.show(pace)
 
 
-def _verdict(path: Path, scores: "Scores", labels: tuple[str, ...], novel: bool | None) -> Verdict:
-    order = (-scores).argsort(kind="stable")[:TOP]
-    named = tuple(labels[i] for i in order)
-    return Verdict(str(path), named, tuple(round(float(scores[i]), 4) for i in order), novel)
-
-
-def _show_bars(verdicts: Iterable[Verdict]) -> None:
-    for verdict in verdicts:
-        width = max(len(label) for label in verdict.labels)
-        print(verdict.path)
-        for label, score in zip(verdict.labels, verdict.scores, strict=True):
-            bar = "█" * round(score * 40)
-            print(f"  {label.ljust(width)}  {score:6.1%}  {bar}")
-        if verdict.novel:
-            print("  unlike everything it was trained on (novel): do not trust the label")
-
-
-def _show_lines(verdicts: Iterable[Verdict], *, json: bool, csv: bool) -> None:
-    from .common import as_json, print_csv
-
-    if csv:
-        rows = ({"path": v.path, "label": v.labels[0], "score": v.scores[0]} for v in verdicts)
-        print_csv(rows, ("path", "label", "score"))
-        return
-    for verdict in verdicts:
-        print(as_json(verdict) if json else _line(verdict))
-
-
-def _line(verdict: Verdict) -> str:
-    return f"{verdict.labels[0]}\t{verdict.scores[0]:.3f}\t{verdict.path}"
-
-
-def _draw(verdict: Verdict, save: Path) -> None:
+def _draw(answer: "Answer", labels: tuple[str, ...], save: Path) -> None:
     from ..draw import photo_with_bars
     from ..durable import write_file
     from ..pixels import read_photo
+    from ..results import verdict_of
 
-    path = Path(verdict.path)
+    verdict = verdict_of(answer, labels)
+    assert verdict is not None
     picture = photo_with_bars(
-        read_photo(path), title=path.name, labels=verdict.labels, scores=verdict.scores
-    )
+        read_photo(answer.path), title=answer.path.name,
+        labels=verdict.labels, scores=verdict.scores,
+    )  # fmt: skip
     write_file(save, picture)
     print(f"sightpost: drawn to {save}", file=sys.stderr)

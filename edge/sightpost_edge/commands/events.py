@@ -21,7 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON line for each event
 
 @events.callback(invoke_without_command=True)
 def group(ctx: typer.Context, store: Store = None, json: Json = False) -> None:
-    """Show what was logged: list, show, export (bare: list the newest)."""
+    """Show what was logged: list, show, health, export (bare: list the newest)."""
     ctx.obj = (store, json)
     if ctx.invoked_subcommand is None:
         list_(ctx, json=json)
@@ -61,6 +61,28 @@ def show(
     for key, value in dataclasses.asdict(match[0]).items():
         shown = folder / value if key == "snapshot" and value else value
         print(f"{key:<14} {shown}")
+
+
+@events.command()
+def health(
+    ctx: typer.Context,
+    store: Store = None,
+    last: Annotated[int, typer.Option(min=1, help="Only the newest so many.")] = 50,
+    json: Json = False,
+) -> None:
+    """List what happened to the camera: faults that began and faults that were over."""
+    from ..store import read_health
+    from .common import as_json, print_table
+
+    found = read_health(_folder(ctx, store), last=last)
+    if json or ctx.obj[1]:
+        for row in found:
+            print(as_json(row))
+    elif found:
+        rows = [[h.at, h.fault, "over" if h.ok else "began", h.detail] for h in found]
+        print_table(rows, ["time (UTC)", "fault", "", "detail"])
+    else:
+        print("sightpost: no camera faults so far", file=sys.stderr)
 
 
 @events.command()

@@ -104,6 +104,7 @@ def _facts(bundle: "Bundle") -> dict[str, Any]:
         "threshold": contract.threshold,
         "thresholds": dict(zip(contract.labels, contract.thresholds, strict=False)),
         "novelty": dict(contract.novelty),
+        "paths": {name: dict(figures) for name, figures in contract.paths.items()},
         "training": dict(contract.training),
         "conversion": dict(contract.conversion),
         "golden": [
@@ -137,6 +138,8 @@ def _print(facts: dict[str, Any]) -> None:
     if novel := facts["novelty"]:
         auroc = f"AUROC {novel['auroc']:.3f}" if novel["auroc"] is not None else "AUROC unknown"
         print(f"  novelty     {novel['method']}, {auroc} ({novel['against']})")
+    for name, figures in facts["paths"].items():
+        print(f"  decoding    {name} allowed: {', '.join(f'{k} {v}' for k, v in figures.items())}")
     for title in ("training", "conversion"):
         for key, value in facts[title].items():
             if not isinstance(value, (dict, list)):

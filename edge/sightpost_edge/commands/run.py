@@ -5,7 +5,8 @@ import logging
 import signal
 import sys
 import threading
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +15,16 @@ import typer
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
+    from ..bundle import Bundle
     from ..config import Site
+    from ..look import Inbox
+    from ..pace import Pace
+    from ..records import Health
+    from ..rules import Rules
+    from ..sinks.gpio import Pins
+    from ..sinks.log import PredictionLog
     from ..sources import Source
-    from ..store import StoredEvent
+    from ..store import EventStore, StoredEvent
     from ..watch import Tally
 
 log = logging.getLogger("sightpost")
@@ -43,14 +51,23 @@ def run(
         typer.Option("--log", help="Log predictions to this .jsonl or .csv file (rotated)."),
     ] = None,
     store: Annotated[Path | None, typer.Option(help="Folder for events and snapshots.")] = None,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Start a recording again at its end.")
+    ] = False,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Play a recording at its own speed.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line for each event.")] = False,
 ) -> None:
-    """Watch a camera or recording: classify every frame, log predictions, keep events.
+    """Watch a camera or recording: classify what moves, log predictions, keep events.
 
     An event's line is printed after it is on disk. Ctrl-C and SIGTERM end with a summary.
     """
     site = _site(config, model, source, threshold, labels, predictions, store)
-    _watch(site, json=json)
+    played = dataclasses.replace(
+        site.camera, loop=loop or site.camera.loop, realtime=realtime or site.camera.realtime
+    )
+    _watch(dataclasses.replace(site, camera=played), json=json)
 
 
 def _site(
@@ -76,40 +93,94 @@ def _site(
     return site
 
 
-def _watch(site: "Site", *, json: bool) -> None:
-    from ..classifier import BundleClassifier
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a station holds open."""
+
+    bundle: "Bundle"
+    rules: "Rules"
+    pins: "Pins"
+    inbox: "Inbox"
+    source: "Source"
+    store: "EventStore"
+    log: "PredictionLog | None"
+
+
+def _open(site: "Site", held: ExitStack) -> _Parts:
+    """Everything that can be refused is refused before the camera is opened."""
+    from ..look import Inbox
+    from ..sinks.gpio import Pins
     from ..sinks.log import PredictionLog
     from ..sources import open_source
     from ..store import EventStore, default_folder
-    from ..watch import watch
-    from .common import open_bundle
+    from .common import as_json, open_bundle
+
+    labels = Path(site.labels) if site.labels else None
+    bundle = open_bundle(Path(site.model), labels, threads=site.threads)
+    contract = bundle.contract
+    rules = site.rules_for(contract)
+    rules.check_labels(contract.labels, contract.nothing)
+    # Before any thread: the pins are kept by a process of its own.
+    pins = held.enter_context(Pins(site.pins, tell=log.warning))
+    inbox = Inbox()
+    source = open_source(site.source, camera=site.camera, report=inbox.put)
+    held.callback(source.close)
+    store = EventStore(
+        Path(site.store) if site.store else default_folder(),
+        source=source.uri,
+        model=contract.name or Path(site.model).stem,
+        model_digest=bundle.digest,
+        model_path=str(bundle.path.absolute()),
+        rules=as_json({**asdict(rules), "regions": [asdict(one) for one in site.regions]}),
+    )
+    held.enter_context(store)
+    predictions = held.enter_context(PredictionLog(Path(site.log))) if site.log else None
+    return _Parts(bundle, rules, pins, inbox, source, store, predictions)
+
+
+def _watch(site: "Site", *, json: bool) -> None:
+    from ..classifier import BundleClassifier
+    from ..look import look
+    from ..watch import Tally, watch
     from .status import Status
 
-    bundle = open_bundle(
-        Path(site.model), Path(site.labels) if site.labels else None, threads=site.threads
-    )
-    rules = site.rules_with(threshold=bundle.contract.threshold)
-    folder = Path(site.store) if site.store else default_folder()
-    name = bundle.contract.name or Path(site.model).stem
-    source = open_source(site.source)
-    status = Status(source)
-    with (
-        closing(source),
-        closing(status),
-        EventStore(folder, source=source.uri, model=name, model_digest=bundle.digest) as store,
-        PredictionLog(Path(site.log)) if site.log else nullcontext() as predictions,
-    ):
-        _end_on_signals(source)
-        tally = watch(
-            source, BundleClassifier(bundle), store,
-            rules=rules, nothing=bundle.contract.nothing, snapshots=site.snapshots,
-            log=predictions, on_frame=status.update,
+    with ExitStack() as held:
+        parts = _open(site, held)
+        contract, pins = parts.bundle.contract, parts.pins
+        status = held.enter_context(closing(Status(parts.source)))
+        tally, pace = Tally(), site.pace()
+        _end_on_signals(parts.source, pace)
+
+        def on_frame(tally: Tally) -> None:
+            pace.busy = bool(tally.open)
+            status.update(tally)
+
+        looks = look(
+            parts.source, BundleClassifier(parts.bundle), regions=site.looked_at,
+            motion=site.motion, judge=site.judge(), pace=pace, inbox=parts.inbox,
+            on_wait=pins.beat, on_health=lambda health: _on_health(health, parts, tally),
+        )  # fmt: skip
+        watch(
+            looks, parts.store, rules=parts.rules, labels=contract.labels,
+            nothing=contract.nothing, multi_label=contract.multi_label,
+            snapshots=site.snapshots, log=parts.log, pins=pins, tally=tally, on_frame=on_frame,
             on_event=lambda event: status.above(lambda: _print_event(event, json=json)),
         )  # fmt: skip
-    _summary(tally, source, folder, site)
+    _summary(tally, parts, site)
 
 
-def _end_on_signals(source: "Source") -> None:
+def _on_health(health: "Health", parts: _Parts, tally: "Tally") -> None:
+    """What a camera that cannot see has left switched on is switched off."""
+    parts.store.write_health(health)
+    if health.ok:
+        log.info("camera: good again (%s)", health.detail)
+    else:
+        log.warning("camera: %s (%s)", health.fault, health.detail)
+        parts.pins.withdrawn()
+        tally.open.clear()  # what is still there afterwards opens its pin again
+
+
+def _end_on_signals(source: "Source", pace: "Pace") -> None:
     """The first signal lets the frame in hand finish; a second one kills as usual.
 
     The source is closed from a thread: a hung driver must not hold the handler.
@@ -118,6 +189,7 @@ def _end_on_signals(source: "Source") -> None:
     def end(_number: int, _frame: object) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        pace.stopped = True
         threading.Thread(target=source.close, daemon=True).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -135,13 +207,16 @@ def _print_event(event: "StoredEvent", *, json: bool) -> None:
     print(text, flush=True)
 
 
-def _summary(tally: "Tally", source: "Source", folder: Path, site: "Site") -> None:
+def _summary(tally: "Tally", parts: _Parts, site: "Site") -> None:
+    said = ", ".join(f"{reason} {count}" for reason, count in tally.reasons.most_common())
     lines = [
-        f"{tally.frames} frames in {tally.seconds:.1f} s ({tally.fps:.1f} fps), "
-        f"{source.dropped} dropped for newer ones",
+        f"{tally.frames} frames in {tally.seconds:.1f} s ({tally.fps:.1f} fps), of which "
+        f"{tally.looks} were classified and in {tally.still} nothing had moved; "
+        f"{parts.source.dropped} dropped for newer ones",
         f"picture to scores: median {tally.inference_percentile(50):.1f} ms, "
         f"95 % {tally.inference_percentile(95):.1f} ms",
-        f"{tally.events} events in {folder}",
+        f"what the rules said: {said or 'nothing'}",
+        f"{tally.events} events in {parts.store.folder}",
     ]
     if site.log:
         lines.append(f"{tally.logged} predictions in {site.log}")

@@ -17,14 +17,16 @@ MAX_BYTES = 10 * 1024 * 1024
 KEEP = 5
 """60 MiB at the most: a log must not fill the card."""
 
-COLUMNS = ("time", "elapsed_s", "frame", "name", "label", "score", "inference_ms")
+COLUMNS = (
+    "time", "elapsed_s", "frame", "name", "region", "label", "score", "novel", "inference_ms",
+)  # fmt: skip
 
 
 class PredictionLog:
     """Appends to ``NAME.jsonl`` or ``NAME.csv``; a full one becomes ``NAME.jsonl.1`` and so on.
 
     A line torn by a kill or a power cut is cut off before appending: otherwise it would swallow
-    the next one.
+    the next one. A CSV with other columns, by an older release, is not appended to but rotated.
     """
 
     def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
@@ -36,6 +38,8 @@ class PredictionLog:
         with writing_to(path):
             _cut_torn_line(path)
             self._file = self._open()
+            if self._csv and not self._has_our_columns():
+                self._rotate()
 
     def write(self, prediction: Prediction) -> None:
         """Append one line."""
@@ -60,6 +64,10 @@ class PredictionLog:
     @property
     def _csv(self) -> bool:
         return self._path.suffix == ".csv"
+
+    def _has_our_columns(self) -> bool:
+        with self._path.open(encoding="utf-8", errors="replace", newline="") as file:
+            return file.readline().rstrip("\n") == _csv_line(COLUMNS)
 
     def _open(self) -> TextIO:
         self._file = self._path.open("a", encoding="utf-8", newline="")

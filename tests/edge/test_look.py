@@ -1,0 +1,248 @@
+"""From Frames to Predictions: nothing lost, nothing bad let through, no model on a still scene."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+from sightpost_edge.judge import FrameJudge
+
+from sightpost_edge.errors import SourceLost
+from sightpost_edge.image import JpegImage, RawImage
+from sightpost_edge.look import Inbox, look
+from sightpost_edge.motion import MotionSettings
+from sightpost_edge.pixels import WHOLE, Region
+from sightpost_edge.records import Frame, Health, Pixels, Prediction
+from sightpost_edge.sources.live import Ended, LiveSource, Shot
+from sightpost_edge.testing import EPOCH, FakeClassifier, ScriptedSource, colour, frame
+
+
+def noisy(seed: int, *, at: int | None = None) -> Pixels:
+    """The same scene with a sensor's noise, and something bright at column ``at``."""
+    rng = np.random.default_rng(0)
+    scene = rng.integers(40, 120, (120, 160, 3))
+    if at is not None:
+        scene[40:80, at : at + 40] = 230
+    scene = scene + np.random.default_rng(seed + 1).normal(0, 2, scene.shape)
+    return np.clip(scene, 0, 255).astype(np.uint8)
+
+
+def film(*pictures: Pixels, fps: float = 10.0) -> list[Frame]:
+    return [frame(p, index=i, elapsed_s=i / fps) for i, p in enumerate(pictures)]
+
+
+def fakes(count: int) -> FakeClassifier:
+    return FakeClassifier(("blank", "fox"), [[0.2, 0.8]] * count)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_a_recording_loses_nothing(overlap: bool) -> None:
+    """One Prediction for each Frame, in order, with a core to spare or without."""
+    source = ScriptedSource(film(*[colour("red")] * 50))
+    found = list(look(source, fakes(50), overlap=overlap))
+    assert [p.frame.index for p in found] == list(range(50))
+
+
+def test_what_does_not_move_costs_no_model() -> None:
+    """Five seconds of noise: a look at first, then one every two seconds, the others carried on."""
+    source = ScriptedSource(film(*[noisy(i) for i in range(50)]))
+    found = list(look(source, fakes(50), motion=MotionSettings()))
+    looks = [p.frame.elapsed_s for p in found if not p.carried]
+    assert len(found) == 50
+    assert looks[0] == 0.0
+    assert len(looks) <= 5
+    carried = next(p for p in found if p.carried)
+    assert (carried.label, carried.score, carried.inference_ms) == ("fox", pytest.approx(0.8), 0.0)
+    assert carried.frame.index > 0
+
+
+def test_what_moves_is_looked_at() -> None:
+    """Something crosses the picture in the third second."""
+    still = [noisy(i) for i in range(20)]
+    crossing = [noisy(i, at=i * 8 % 120) for i in range(10)]
+    found = list(look(ScriptedSource(film(*still, *crossing)), fakes(50), motion=MotionSettings()))
+    assert not any(p.carried for p in found[20:])
+
+
+def test_photos_know_no_motion() -> None:
+    """Two equal photos in a folder are both looked at."""
+    frames = [frame(noisy(0), index=i, elapsed_s=i, name=f"{i}.jpg") for i in range(4)]
+    found = list(look(ScriptedSource(frames), fakes(4), motion=MotionSettings()))
+    assert not any(p.carried for p in found)
+
+
+def test_every_region_is_classified_by_itself() -> None:
+    """Two Predictions a Frame, named, each from its own part of the picture."""
+    seen: list[tuple[str, tuple[int, ...]]] = []
+
+    class Looking(FakeClassifier):
+        def classify(
+            self, frame: Frame, fitted: Pixels | None = None, *, region: Region = WHOLE
+        ) -> Prediction:
+            assert fitted is not None
+            seen.append((region.name, fitted.shape))
+            return super().classify(frame, fitted, region=region)
+
+    regions = (Region("left", 0, 0, 0.25, 1), Region("right", 0.5, 0.5, 0.5, 0.5))
+    source = ScriptedSource(film(noisy(0), noisy(1)))
+    found = list(look(source, Looking(("a", "b"), [[1, 0]] * 4), regions=regions))
+    assert [(p.frame.index, p.region) for p in found] == [
+        (0, "left"), (0, "right"), (1, "left"), (1, "right"),
+    ]  # fmt: skip
+    assert seen[0] == ("left", (120, 40, 3))
+    assert seen[1] == ("right", (60, 80, 3))
+
+
+def test_motion_in_one_region_leaves_the_other_still() -> None:
+    """Grass in the left half costs the gate on the right nothing."""
+    regions = (Region("left", 0, 0, 0.5, 1), Region("right", 0.5, 0, 0.5, 1))
+    frames = film(*[noisy(i) for i in range(15)], *[noisy(i, at=i * 5 % 40) for i in range(10)])
+    found = list(look(ScriptedSource(frames), fakes(99), regions=regions, motion=MotionSettings()))
+    late = [p for p in found if p.frame.index >= 17]
+    assert not any(p.carried for p in late if p.region == "left")
+    assert all(p.carried for p in late if p.region == "right" and p.frame.elapsed_s < 2.0)
+
+
+def test_a_bad_frame_never_becomes_a_prediction() -> None:
+    """Three seconds of a black picture: withheld, told once, and told when it is over."""
+    black = np.zeros((120, 160, 3), np.uint8)
+    told: list[tuple[str, bool, str]] = []
+
+    def on_health(health: Health) -> None:
+        told.append((health.fault, health.ok, threading.current_thread().name))
+
+    frames = film(*[noisy(i) for i in range(20)], *[black] * 40, *[noisy(i) for i in range(30)])
+    source = ScriptedSource(frames)
+    found = list(look(source, fakes(99), judge=FrameJudge(), on_health=on_health))
+    assert not {p.frame.index for p in found} & set(range(20, 60))
+    assert found[-1].frame.index == 89
+    here = threading.current_thread().name
+    assert told == [("black", False, here), ("black", True, here)]
+
+
+def test_an_unreadable_frame_is_passed_over() -> None:
+    """A JPEG whose header is whole and whose picture is not."""
+    encoded = b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x10\x03" + bytes(9) + b"\xff\xd9"
+    frames = film(*[noisy(i) for i in range(3)])
+    broken = Frame(1, 0.1, EPOCH, 0, JpegImage(encoded))
+    found = list(look(ScriptedSource([frames[0], broken, frames[2]]), fakes(3)))
+    assert [p.frame.index for p in found] == [0, 2]
+
+
+def test_a_lost_source_is_an_error_where_it_is_iterated() -> None:
+    """What was seen before comes first."""
+    source = ScriptedSource([*film(noisy(0), noisy(1)), SourceLost("cable pulled")])
+    seen: list[int] = []
+    with pytest.raises(SourceLost, match="cable"):
+        seen.extend(prediction.frame.index for prediction in look(source, fakes(9)))
+    assert seen == [0, 1]
+
+
+class Silent:
+    """A live camera that gives one picture and then hangs until it is closed."""
+
+    uri, live, dropped = "silent://", True, 0
+
+    def __init__(self) -> None:
+        self.closing = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield frame(noisy(0))
+        self.closing.wait(30)
+
+    def close(self) -> None:
+        self.closing.set()
+
+
+def test_health_is_told_while_no_frame_comes() -> None:
+    """A stalled camera: the main thread waits for a picture and hears of the stall."""
+    source, inbox = Silent(), Inbox()
+
+    def on_health(health: Health) -> None:
+        told.append(health.fault)
+        source.close()
+
+    told: list[str] = []
+    watching = look(source, fakes(9), inbox=inbox, on_health=on_health)
+    next(watching)
+    inbox.put(Health("stall", False, "8 s", EPOCH, 0))
+    assert list(watching) == []
+    assert told == ["stall"]
+
+
+def test_it_leaves_no_thread_behind() -> None:
+    """Ended early, ended by the source, ended by an error: the preparing thread is gone."""
+    for count in (1, 5):
+        watching = look(ScriptedSource(film(*[noisy(0)] * 5)), fakes(9))
+        for _ in range(count):
+            next(watching)
+        watching.close()  # type: ignore[attr-defined]
+    deadline_s = time.monotonic() + 5
+    while any(t.name == "prepare" for t in threading.enumerate()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+class Ticking:
+    """A camera with a new picture whenever it is asked, stamped with its number."""
+
+    def __init__(self, count: int) -> None:
+        self.numbers = iter(range(count))
+
+    def read(self) -> Shot:
+        number = next(self.numbers, None)
+        if number is None:
+            raise Ended
+        time.sleep(0.002)
+        picture = noisy(number)
+        picture[0, 0] = number % 250
+        return Shot(RawImage(picture, "rgb"), time.monotonic_ns())
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_slow_model_gets_a_fresh_picture() -> None:
+    """2 ms a picture, 40 ms a run: what is classified is a few ms old, not a whole run."""
+    ages: list[float] = []
+
+    class Slow(FakeClassifier):
+        def classify(
+            self, frame: Frame, fitted: Pixels | None = None, *, region: Region = WHOLE
+        ) -> Prediction:
+            ages.append((time.monotonic_ns() - frame.monotonic_ns) / 1e6)
+            time.sleep(0.04)
+            return super().classify(frame, fitted, region=region)
+
+    source = LiveSource("tick://", lambda: Ticking(400))
+    list(look(source, Slow(("a", "b"), [[1, 0]] * 400), overlap=True))
+    source.close()
+    assert source.dropped > 100
+    assert sorted(ages)[len(ages) // 2] < 30
+
+
+def test_the_model_runs_in_one_thread() -> None:
+    """Interpreters are not thread-safe."""
+    threads: set[str] = set()
+
+    class Where(FakeClassifier):
+        def classify(
+            self, frame: Frame, fitted: Pixels | None = None, *, region: Region = WHOLE
+        ) -> Prediction:
+            threads.add(threading.current_thread().name)
+            return super().classify(frame, fitted, region=region)
+
+    classifier = Where(("a", "b"), [[1, 0]] * 20)
+    list(look(ScriptedSource(film(*[noisy(0)] * 20)), classifier, overlap=True))
+    assert threads == {threading.current_thread().name}
+
+
+def test_decoded_pixels_are_dropped() -> None:
+    """A Frame kept as an event's peak holds its JPEG, not its pixels."""
+    import cv2
+
+    encoded = bytes(cv2.imencode(".jpg", noisy(0))[1])
+    frames: Sequence[Frame] = [Frame(0, 0.0, EPOCH, 0, JpegImage(encoded))]
+    (found,) = look(ScriptedSource(frames), fakes(1))
+    assert found.frame.image._decoded is None  # type: ignore[attr-defined]
