@@ -115,6 +115,7 @@ def test_the_example_site_file_is_valid_without_its_comments() -> None:
 
 PAGES = (
     "README.md", "systemd/README.md", "docs/training.md", "docs/conversion.md", "docs/signing.md",
+    "docs/running.md",
 )  # fmt: skip
 GROUPS = ("data", "events", "keys")
 """Commands whose options stand in the sections of their sub-commands."""
