@@ -109,8 +109,7 @@ class Contract:
         except (TypeError, KeyError, ValueError) as exc:
             raise BundleCorrupt(f"contract.json has a wrong field ({exc})") from exc
         contract._refuse_unknown_rules()
-        if contract.thresholds and len(contract.thresholds) != len(contract.labels):
-            raise BundleCorrupt("contract.json has not one threshold for each label")
+        contract._refuse_odd_figures()
         return contract
 
     @classmethod
@@ -127,6 +126,17 @@ class Contract:
         }
         return cls(**{**raw, **parts})
 
+    def _refuse_odd_figures(self) -> None:
+        if self.thresholds and len(self.thresholds) != len(self.labels):
+            raise BundleCorrupt("contract.json has not one threshold for each label")
+        if not all(0 < score <= 1 for score in (self.threshold, *self.thresholds)):
+            raise BundleCorrupt("contract.json has a threshold outside of (0, 1]")
+        if not isinstance(self.paths, Mapping) or not all(
+            isinstance(figures, Mapping) and all(map(_is_number, figures.values()))
+            for figures in self.paths.values()
+        ):
+            raise BundleCorrupt("contract.json has decoding paths without figures")
+
     def _refuse_unknown_rules(self) -> None:
         if self.delegate not in DELEGATES:
             raise ContractMismatch(
@@ -139,3 +149,7 @@ class Contract:
                 f"the contract asks for pixel rules {rules} that this program does not have",
                 hint="update sightpost on this device, or convert the model again",
             )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,8 +1,6 @@
 """``sightpost bench``: how long models take and how much memory they need, on this machine."""
 
-import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +11,8 @@ from ..errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from ..bench_report import Loop, Measured
+    from .progress import Line
 
-LINE_PERIOD_S = 0.1
 MOST_THREADS = 64
 
 
@@ -39,15 +37,16 @@ def bench(
     that cannot be run is a row with the reason; exit code 4 where none can.
     """
     from ..bench import as_json, default_threads, measure, this_machine
+    from .progress import Line
 
     files, counts = find_models(models), parse_threads(threads) or default_threads()
-    line = _Line()
+    line = Line()
     try:
         rows = measure(files, threads=counts, seconds=seconds, progress=line.show)
         runs = [files[row.name] for row in rows if not row.failure]
         loops = [_loop(file, source, seconds, line) for file in runs] if source else []
     finally:
-        line.wipe()
+        line.close()
     machine = this_machine()
     if json:
         print(as_json(machine, rows, loops))
@@ -120,7 +119,7 @@ def _cells(row: "Measured", counts: Sequence[int]) -> list[str]:
     ]
 
 
-def _loop(file: Path, source: str, seconds: float, line: "_Line") -> "Loop":
+def _loop(file: Path, source: str, seconds: float, line: "Line") -> "Loop":
     """Every model gets the source to itself, opened anew."""
     from ..bench_loop import measure_loop
     from ..classifier import BundleClassifier
@@ -160,26 +159,3 @@ def _delegated(row: "Measured") -> str:
         return "all"
     parts = f"{row.partitions} part{'s' * (row.partitions > 1)}"
     return f"{parts} + {row.nodes} ops" if row.nodes else parts
-
-
-class _Line:
-    """One line on stderr that is written over; nothing where stderr is no terminal."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._due_s = 0.0
-        self._shown = 0
-
-    def show(self, text: str) -> None:
-        if not self._live or time.monotonic() < self._due_s:
-            return
-        self._due_s = time.monotonic() + LINE_PERIOD_S
-        text = text[: shutil.get_terminal_size().columns - 1]
-        sys.stderr.write("\r" + text.ljust(self._shown))
-        sys.stderr.flush()
-        self._shown = len(text)
-
-    def wipe(self) -> None:
-        if self._shown:
-            sys.stderr.write("\r" + " " * self._shown + "\r")
-            sys.stderr.flush()
