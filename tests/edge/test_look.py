@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from sightpost_edge.judge import FrameJudge
 
 from sightpost_edge.errors import SourceLost
 from sightpost_edge.image import JpegImage, RawImage
+from sightpost_edge.judge import FrameJudge
 from sightpost_edge.look import Inbox, look
 from sightpost_edge.motion import MotionSettings
 from sightpost_edge.pixels import WHOLE, Region
@@ -119,6 +119,32 @@ def test_a_bad_frame_never_becomes_a_prediction() -> None:
     assert found[-1].frame.index == 89
     here = threading.current_thread().name
     assert told == [("black", False, here), ("black", True, here)]
+
+
+def test_a_camera_that_goes_black_over_a_still_scene_is_not_slept_through() -> None:
+    """The gate sleeps between two looks for motion; not one black Frame slips past meanwhile."""
+    black = np.zeros((120, 160, 3), np.uint8)
+    frames = film(*[noisy(i) for i in range(90)], *[black] * 90, fps=30)
+    source = ScriptedSource(frames)
+    found = list(look(source, fakes(99), judge=FrameJudge(), motion=MotionSettings()))
+    assert [p.frame.index for p in found if p.frame.index >= 92] == []
+    assert any(p.carried for p in found)
+
+
+def test_a_still_scene_is_hardly_decoded() -> None:
+    """Of two frames 33 ms apart one is not even looked at for motion."""
+    decoded = 0
+
+    class Counting(RawImage):
+        def luma(self) -> Pixels:
+            nonlocal decoded
+            decoded += 1
+            return super().luma()
+
+    frames = [Frame(i, i / 30, EPOCH, 0, Counting(noisy(i), "rgb")) for i in range(120)]
+    found = list(look(ScriptedSource(frames), fakes(199), motion=MotionSettings(force_s=60)))
+    assert len(found) == 120
+    assert decoded < 90
 
 
 def test_an_unreadable_frame_is_passed_over() -> None:

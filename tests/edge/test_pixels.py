@@ -6,9 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sightpost_edge.errors import PhotoUnreadable
-from sightpost_edge.pixels import Geometry, decode, fit, read_photo
+from sightpost_edge.pixels import Geometry, _shrink, decode, fit, read_photo
 from sightpost_edge.records import Pixels
 
 SQUARE = Geometry(48, 48)
@@ -148,3 +150,19 @@ def test_a_decompression_bomb_is_refused_before_decoding() -> None:
     bomb[16:24] = (60000).to_bytes(4, "big") * 2
     with pytest.raises(PhotoUnreadable, match="too large"):
         decode(bytes(bomb))
+
+
+SIDES = st.integers(1, 400)
+
+
+@settings(deadline=None, max_examples=150)
+@given(SIDES, SIDES, st.integers(1, 200), st.integers(1, 200), st.integers(0, 2**32 - 1))
+def test_area_averaging_is_opencvs_own(
+    width: int, height: int, to_width: int, to_height: int, seed: int
+) -> None:
+    """The quicker way by floats gives the same bytes: the training's pixels are the device's."""
+    to_width, to_height = min(width, to_width), min(height, to_height)
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    for picture in (noise, (noise > 127).astype(np.uint8) * 255):
+        plain = cv2.resize(picture, (to_width, to_height), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(_shrink(picture, (to_width, to_height)), plain)

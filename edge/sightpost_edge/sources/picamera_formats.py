@@ -70,6 +70,11 @@ class TwinImage:
         self.order: ChannelOrder = whole.order
         self._whole, self._half = whole, half
 
+    @property
+    def at_hand(self) -> int:
+        """2 once the half is converted, else 1 once the whole is."""
+        return 2 if self._half.at_hand else self._whole.at_hand
+
     def decode(self, reduction: int = 1) -> Pixels:
         """The whole picture, or at ``reduction`` 2 the half."""
         return (self._half if reduction == 2 else self._whole).decode()
