@@ -4,8 +4,8 @@
 SHELL := /bin/bash
 python := .venv/bin/python
 
-.PHONY: help setup demo test test-slow test-interop test-jax test-pi test-picamera lint format docs bench bench-training bench-runtime \
-	dist locks clean distclean
+.PHONY: help setup demo test test-slow test-interop test-jax test-pi test-picamera lint format docs \
+	bench-training bench-runtime dist locks clean distclean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,9 +50,6 @@ format: setup ## Rewrite the sources in the house format
 
 docs: setup ## Write the pages made from --help
 	@$(python) docs/make_cli.py $(ARGS)
-
-bench: setup ## Measure speed and memory on this machine
-	@$(python) bench/run.py $(ARGS)
 
 bench-training: setup ## Time training against plain Keras fit (needs photos; ten minutes)
 	@$(python) bench/training.py --whole $(ARGS)

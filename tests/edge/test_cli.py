@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from sightpost_edge.testing import COLOURS, tiny_model
@@ -275,3 +276,59 @@ def test_a_device_without_the_workshop_says_which_line_adds_it(cli: Cli, tmp_pat
     assert result.returncode == 6
     assert "[workshop]" in result.stderr
     assert "make setup" in result.stderr
+
+
+def test_a_covered_recording_is_told_and_kept(cli: Cli, bundle_file: Path, tmp_path: Path) -> None:
+    """Four seconds of black in a recording: a line in the log, two rows of health."""
+    rng = np.random.default_rng(0)
+    scene = rng.integers(40, 200, (96, 128, 3))
+    writer = cv2.VideoWriter(
+        str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (128, 96)
+    )
+    for index in range(120):
+        noise = np.random.default_rng(index).normal(0, 3, scene.shape)
+        picture = np.clip(scene + noise, 0, 255) if not 40 <= index < 80 else scene * 0
+        writer.write(picture.astype(np.uint8))
+    writer.release()
+    folder = tmp_path / "store"
+    run = cli("run", "--model", bundle_file, "--source", tmp_path / "clip.avi", "--store", folder)
+    assert run.returncode == 0
+    assert "camera: black" in run.stderr
+    assert "camera: good again" in run.stderr
+    rows = [
+        json.loads(x)
+        for x in cli("events", "health", "--store", folder, "--json").stdout.splitlines()
+    ]
+    assert [(row["fault"], row["ok"]) for row in rows] == [("black", False), ("black", True)]
+    assert "black" in cli("events", "health", "--store", folder).stdout
+
+
+def test_bench_measures_the_loop(cli: Cli, bundle_file: Path, clip: Path) -> None:
+    """With a source: a second table, and the same in the shareable JSON."""
+    words = ("bench", bundle_file, "--source", clip, "--seconds", "0.2")
+    shown = cli(*words)
+    assert shown.returncode == 0
+    assert "decisions/s" in shown.stdout
+    report = json.loads(cli(*words, "--json").stdout)
+    (loop,) = report["loops"]
+    assert loop["decisions"] > 50
+    assert loop["latency_p95_ms"] >= loop["latency_median_ms"] > 0
+    assert report["machine"]["cores"] >= 1
+
+
+def test_a_recording_in_a_loop_ends_on_a_signal(
+    bundle_file: Path, clip: Path, tmp_path: Path
+) -> None:
+    """It starts again at its end until somebody stops it."""
+    words = ("run", "--model", bundle_file, "--source", clip, "--loop", "--store", tmp_path / "s")
+    program = "from sightpost_edge.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, words), "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        for _ in range(7):  # one pass has three events
+            assert running.stdout.readline()
+        running.terminate()
+        running.communicate(timeout=30)
+    assert running.returncode == 0

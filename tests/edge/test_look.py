@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from sightpost_edge.errors import SourceLost
+from sightpost_edge.heat import Heat
 from sightpost_edge.image import JpegImage, RawImage
 from sightpost_edge.judge import FrameJudge
 from sightpost_edge.look import Inbox, look
 from sightpost_edge.motion import MotionSettings
+from sightpost_edge.pace import Pace, RateSettings
 from sightpost_edge.pixels import WHOLE, Region
 from sightpost_edge.records import Frame, Health, Pixels, Prediction
 from sightpost_edge.sources.live import Ended, LiveSource, Shot
@@ -272,3 +274,51 @@ def test_decoded_pixels_are_dropped() -> None:
     frames: Sequence[Frame] = [Frame(0, 0.0, EPOCH, 0, JpegImage(encoded))]
     (found,) = look(ScriptedSource(frames), fakes(1))
     assert found.frame.image._decoded is None  # type: ignore[attr-defined]
+
+
+class Cameras:
+    """Opens cameras that tick, and counts how often, and how often they were closed."""
+
+    def __init__(self) -> None:
+        self.opened = self.closed = 0
+
+    def __call__(self) -> "Cameras":
+        self.opened += 1
+        return self
+
+    def read(self) -> Shot:
+        time.sleep(0.005)
+        return Shot(RawImage(noisy(time.monotonic_ns() % 1000), "rgb"), time.monotonic_ns())
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def looks_at_pace(settings: RateSettings, seconds: float) -> tuple[int, Cameras]:
+    """How many Frames are looked at in so long."""
+    cameras, count = Cameras(), 0
+    source = LiveSource("tick://", cameras)
+    watching = look(source, fakes(999), pace=Pace(settings, Heat))
+    end_s = time.monotonic() + seconds
+    for _ in watching:
+        count += 1
+        if time.monotonic() > end_s:
+            break
+    source.close()
+    watching.close()
+    return count, cameras
+
+
+def test_a_target_rate_is_kept() -> None:
+    """A camera of 200 frames a second, looked at ten times a second."""
+    count, cameras = looks_at_pace(RateSettings(per_s=10), 1.5)
+    assert 8 <= count <= 17
+    assert cameras.opened == 1
+
+
+def test_the_camera_rests_between_spells() -> None:
+    """Awake for 0.3 s, asleep for 0.5 s: it is closed meanwhile, and nothing is a fault."""
+    count, cameras = looks_at_pace(RateSettings(awake_s=0.3, asleep_s=0.5), 2.0)
+    assert count > 5
+    assert cameras.closed >= 2
+    assert cameras.opened >= 2
