@@ -34,12 +34,13 @@ def main() -> None:
     given = _arguments()
     peers = REPOSITORY / ".venv-peers"
     files = _files(given.data, peers if peers.exists() else None)
-    print(this_machine(), flush=True)
+    versions = _versions() if peers.exists() else []
+    print("\n".join([str(this_machine()), *versions]), flush=True)
     found: dict[str, Any] = {"fps": given.fps, **{name: {} for name in SCENARIOS}}
     _loops(found, files, peers if peers.exists() else None, given)
     _commands(found, files, given)
     _show("\n".join(["goals", *map(str, goals(found))]))
-    _write(found, given.out)
+    _write(found, versions, given.out)
 
 
 def _loops(
@@ -123,7 +124,7 @@ def _quietly(words: list[str]) -> None:
         sys.exit(f"{' '.join(words[:4])} failed:\n{done.stderr[-2000:]}")
 
 
-def _write(found: dict[str, Any], out: Path) -> None:
+def _write(found: dict[str, Any], versions: list[str], out: Path) -> None:
     rows = {
         key: {name: r.as_row() if isinstance(r, Result) else r for name, r in value.items()}
         if isinstance(value, dict)
@@ -135,9 +136,8 @@ def _write(found: dict[str, Any], out: Path) -> None:
         if found["overload"]
         else []
     )
-    out.write_text(
-        json.dumps({"machine": asdict(this_machine()), "goals": verdicts, **rows}, indent=1)
-    )
+    whole = {"machine": asdict(this_machine()), "peers": versions, "goals": verdicts, **rows}
+    out.write_text(json.dumps(whole, indent=1))
     print(f"written to {out}")
 
 

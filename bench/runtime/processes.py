@@ -87,10 +87,12 @@ def soak(files: Path, clip: Path, *, minutes: float, fps: float, say: Say) -> di
     with tempfile.TemporaryDirectory() as folder:
         words = (*RUN, "--model", str(files / "network.tflite"), "--log", folder + "/log.jsonl",
                  "--source", f"bench://{clip}?fps={fps}", "--store", folder + "/store")  # fmt: skip
-        process = subprocess.Popen(
-            [sys.executable, *words], cwd=REPOSITORY,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        # A file, not a pipe: nobody reads while it runs, and a full pipe would stop the child.
+        said = Path(folder) / "stderr.txt"
+        with said.open("wb") as sink:
+            process = subprocess.Popen(
+                [sys.executable, *words], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=sink
+            )
         samples = []
         ends = time.monotonic() + minutes * 60
         while time.monotonic() < ends and process.poll() is None:
@@ -100,9 +102,13 @@ def soak(files: Path, clip: Path, *, minutes: float, fps: float, say: Say) -> di
                 if len(samples) % 20 == 0:
                     say(f"soak: {len(samples)} of {minutes * 60:.0f} s, {sample[0]:.1f} MiB")
         process.terminate()
-        _, told = process.communicate(timeout=30)
+        process.wait(timeout=30)
+        told = said.read_text(errors="replace")
     if process.returncode not in (0, -15):
-        return {"failure": told.strip().splitlines()[-1][:200]}
+        last = (told.strip().splitlines() or ["it said nothing"])[-1]
+        return {"failure": last[:200]}
+    if len(samples) < LEAST_SAMPLES:
+        return {"failure": f"{len(samples)} s are too short for a slope, {LEAST_SAMPLES} are not"}
     return _trend(np.array(samples), told)
 
 
@@ -124,6 +130,8 @@ def _sample(pid: int) -> tuple[float, float, float, float, float] | None:
 WARM_S = 270
 """Not judged: buffers and SQLite's cache took four minutes to fill at 30 fps, then nothing grew."""
 LEAST_S = 60
+LEAST_SAMPLES = 20
+"""Of a short soak its second half is judged, in ten blocks."""
 
 
 def _trend(samples: Any, told: str) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class Case:
     ``model`` is the float32 FlatBuffer, or whatever someone else made; ``trained`` the accuracy
     that training claims for the ``test`` photos, None where nobody claims any. ``validation``
     photos serve for choices, so that ``test`` photos decide nothing but the verdict.
-    ``picture`` gives a test photo as it was before fitting. ``saved`` is the SavedModel for
+    ``picture`` and ``validation_picture`` give a test or a validation photo as it was before
+    fitting. ``saved`` is the SavedModel for
     TensorFlow's own converter; ``training`` what to record about the model's origin; ``remedy``
     what may help where int8 falls short; ``calibration_choice`` which photos calibrate,
     ``origins`` where each of them comes from (empty: nobody may know).
@@ -56,6 +57,7 @@ class Case:
     validation: Photos
     calibration: Pixels = field(repr=False)
     picture: Callable[[int], Pixels] = field(repr=False)
+    validation_picture: Callable[[int], Pixels] = field(repr=False)
     trained: float | None = None
     novelty: Novelty | None = None
     saved: Path | None = None

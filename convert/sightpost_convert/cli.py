@@ -55,6 +55,13 @@ def convert(
     ] = None,
     version: Annotated[str, typer.Option(help="The model's version in the signature.")] = "",
     expires: Annotated[str, typer.Option(help="Last day of the signature, 2027-12-31.")] = "",
+    no_examples: Annotated[
+        bool,
+        typer.Option(
+            "--no-examples",
+            help="Leave out the names of training photos that `why` shows: maybe personal data.",
+        ),
+    ] = False,
 ) -> None:
     """Quantize a model in every sensible way, judge each on held-out photos, seal the best one.
 
@@ -69,7 +76,10 @@ def convert(
 
     limit = None if max_size is None else round(max_size * MB)
     budget = Budget(max_drop, max_class_drop, limit, max_latency_ms)
-    wishes = Wishes(budget, target, name, _localized(display or []), sign, version, expires)
+    wishes = Wishes(
+        budget, target, name, _localized(display or []), sign, version, expires,
+        examples=not no_examples,
+    )  # fmt: skip
     with _case(source, labels, photos) as (case, evidence):
         bundle, _ = convert_case(case, out, evidence or out.parent, wishes)
     print(f"{out}: {bundle.path.stat().st_size / 1024:.0f} KiB, sha256 {bundle.digest}")

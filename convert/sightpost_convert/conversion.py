@@ -33,7 +33,10 @@ from .verdict import Budget, names, refusal
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a user may ask of a conversion; see ``cli`` for each."""
+    """What a user may ask of a conversion; see ``cli`` for each.
+
+    ``examples``: whether names of training photos may travel in the Bundle.
+    """
 
     budget: Budget = field(default_factory=Budget)
     target: str = "this-machine"
@@ -42,6 +45,7 @@ class Wishes:
     sign: Path | None = None
     version: str = ""
     expires: str = ""
+    examples: bool = True
 
 
 def convert_case(case: Case, out: Path, evidence: Path, wishes: Wishes) -> tuple[Bundle, Ruling]:
@@ -135,7 +139,8 @@ def _seal(case: Case, ruling: Ruling, chosen: Judgement, out: Path, wishes: Wish
     golden = frames([case.picture(row) for row in rows], contract.geometry)
     return seal(
         model, contract, golden, provenance, out,
-        novelty=novelty, examples=examples_of(case, model, novelty),
+        novelty=novelty,
+        examples=examples_of(case, model, novelty) if wishes.examples else None,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def case_of_run(run: Path) -> Iterator[Case]:
         ConversionRefused: TensorFlow cannot convert the model.
     """
     folder = RunFolder.open(run)
-    rows = folder.select("test")
+    rows, choosing = folder.select("test"), folder.select("validation")
     calibrating = _calibration(folder)
     calibration = folder.photos(calibrating)
     model = folder.load_model()
@@ -39,9 +39,10 @@ def case_of_run(run: Path) -> Iterator[Case]:
             contract=folder.contract,
             model=float_model(Path(scratch) / "saved"),
             test=folder.photos(rows),
-            validation=folder.photos(folder.select("validation")),
+            validation=folder.photos(choosing),
             calibration=calibration.pixels,
             picture=lambda row: folder.picture(rows[row]),
+            validation_picture=lambda row: folder.picture(choosing[row]),
             trained=float(folder.metrics["test"]["accuracy"]),
             novelty=folder.novelty(model),
             saved=Path(scratch) / "saved",

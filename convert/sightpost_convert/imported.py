@@ -62,6 +62,7 @@ def case_of_model(path: Path, labels: tuple[str, ...] | None, photos: Path) -> C
         validation=_read(parts["validation"], contract),
         calibration=_read(parts["calibration"], contract).pixels,
         picture=lambda row: read_photo(parts["test"][row][0]),
+        validation_picture=lambda row: read_photo(parts["validation"][row][0]),
         training={"origin": path.name, "judged_photos": len(test)},
         remedy="its author may have a version that was fine-tuned for int8",
         calibration_choice="a fifth of the photos of each class, drawn once",

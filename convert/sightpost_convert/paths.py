@@ -23,7 +23,7 @@ from sightpost_edge.records import Pixels
 
 from .bulk import device_classifier
 from .case import Case
-from .judge import CHANCE, named, right
+from .judge import CHANCE, decisions
 
 REDUCTIONS = (2, 4)
 FEWEST, MOST = 50, 200
@@ -45,7 +45,8 @@ class PathJudged:
     """One faster way to the model's input against decoding the whole picture.
 
     ``levels``: mean absolute difference of the input in grey levels; ``equal``: share of photos
-    that are named alike; ``lost``: photos named rightly less, negative where it is more.
+    on which the device decides alike, at its thresholds; ``lost``: photos decided rightly less,
+    negative where it is more.
     """
 
     name: str
@@ -71,8 +72,11 @@ Pair = tuple[float, NDArray[np.float32], NDArray[np.float32]]
 
 
 def judge_paths(case: Case, model: bytes) -> tuple[PathJudged, ...]:
-    """Take held-out photos through the device's own code both ways; none where they are too few."""
-    count = min(len(case.test), MOST)
+    """Take validation photos through the device's own code both ways; none where too few.
+
+    It is a choice, so test photos stay out of it.
+    """
+    count = min(len(case.validation), MOST)
     if count < FEWEST:
         return ()
     workers = len(os.sched_getaffinity(0))
@@ -81,7 +85,7 @@ def judge_paths(case: Case, model: bytes) -> tuple[PathJudged, ...]:
         idle.put(device_classifier(model, case.contract))
 
     def work(row: int) -> list[Pair]:
-        picture, classifier = case.picture(row), idle.get()
+        picture, classifier = case.validation_picture(row), idle.get()
         try:
             return [_pair(picture, classifier, n, seed=row) for n in REDUCTIONS]
         finally:
@@ -133,11 +137,12 @@ def _noise(width: int, height: int) -> NDArray[np.int16]:
 
 
 def _judged(name: str, pairs: Sequence[Pair], case: Case) -> PathJudged:
-    truth, multi = case.test.truth[: len(pairs)], case.contract.multi_label
-    whole, reduced = (np.stack([pair[place] for pair in pairs]) for place in (1, 2))
-    alike = named(whole, multi_label=multi) == named(reduced, multi_label=multi)
-    before, after = (int(right(s, truth, multi_label=multi).sum()) for s in (whole, reduced))
+    truth = case.validation.truth[: len(pairs)]
+    whole, reduced = (
+        decisions(np.stack([pair[place] for pair in pairs]), case.contract) for place in (1, 2)
+    )
+    before, after = (int((said == truth).all(axis=1).sum()) for said in (whole, reduced))
     return PathJudged(
         name, len(pairs), float(np.mean([pair[0] for pair in pairs])),
-        float(alike.all(axis=1).mean()), before - after,
+        float((whole == reduced).all(axis=1).mean()), before - after,
     )  # fmt: skip

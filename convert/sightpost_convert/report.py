@@ -10,7 +10,7 @@ from sightpost_edge.bench import as_json
 from .case import Case
 from .court import Ruling
 from .judge import Judgement
-from .paths import PathJudged
+from .paths import FEWEST, PathJudged
 from .verdict import Budget, shortened
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ FIGURES = (
     "calibration_error", "novelty_auroc", "photos", "stopped", "size_bytes", "peak_mb",
     "partitions",
 )  # fmt: skip
+NOT_JUDGED = f"not judged, fewer than {FEWEST} validation photos"
 
 
 def print_ruling(ruling: Ruling, case: Case) -> None:
@@ -33,15 +34,15 @@ def print_ruling(ruling: Ruling, case: Case) -> None:
     _print_columns([heading, *rows])
     runs = f"ms: median/p95, measured on {ruling.report.measured_on}"
     print(f"{runs}; {ruling.report.note}" if ruling.report.note else runs)
-    if ruling.paths:
-        print(f"decoding: {'; '.join(map(_path, ruling.paths))}")
+    if ruling.chosen:
+        print(f"decoding: {'; '.join(map(_path, ruling.paths)) or NOT_JUDGED}")
     print(f"chosen: {ruling.chosen.kind if ruling.chosen else 'none'} ({ruling.seconds:.0f} s)")
     sys.stdout.flush()
 
 
 def _path(path: PathJudged) -> str:
     verdict = "allowed" if path.allowed else "not allowed"
-    return f"{path.name} {verdict} ({path.levels:.2f} levels off, {path.equal:.1%} named alike)"
+    return f"{path.name} {verdict} ({path.levels:.2f} levels off, {path.equal:.1%} decided alike)"
 
 
 def _thread_headings(ruling: Ruling) -> list[str]:

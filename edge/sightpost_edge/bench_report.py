@@ -53,19 +53,21 @@ class Loop:
     ``latency``: from the moment a picture was taken to its scores. ``classify``: decoding, cutting,
     scaling and the model. ``cpu_ms``: of all threads of the process, per decision. ``dropped``:
     pictures that a newer one replaced. ``peak_mb``: resident memory of the process, at its peak.
+    ``failure`` says why figures are missing.
     """
 
     model: str
     source: str
-    threads: int
-    decisions: int
-    per_second: float
-    latency_median_ms: float
-    latency_p95_ms: float
-    classify_median_ms: float
-    cpu_ms: float
-    dropped: int
-    peak_mb: float
+    threads: int = 0
+    decisions: int = 0
+    per_second: float = 0.0
+    latency_median_ms: float = 0.0
+    latency_p95_ms: float = 0.0
+    classify_median_ms: float = 0.0
+    cpu_ms: float = 0.0
+    dropped: int = 0
+    peak_mb: float = 0.0
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from .errors import PhotoUnreadable
 from .image import REDUCTIONS, jpeg_size
 from .interpreter import Outputs
 from .machine import cores_here
-from .pixels import decode_bgr, fit
+from .pixels import decode_bgr, fit, read_encoded
 from .records import Pixels
 
 CHUNK = 8
@@ -85,9 +85,11 @@ def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 def _answer(path: Path, classifier: BundleClassifier) -> Answer:
     try:
-        fitted = fit_photo(path.read_bytes(), classifier.bundle.contract)
+        fitted = fit_photo(read_encoded(path), classifier.bundle.contract)
     except PhotoUnreadable as exc:
         return Answer(path, failure=str(exc))
+    except MemoryError:
+        return Answer(path, failure="takes more memory than there is")
     except OSError as exc:
         return Answer(path, failure=exc.strerror or str(exc))
     outputs = classifier.answer(fitted)

@@ -15,8 +15,8 @@ from .judge import FrameJudge, HealthSettings
 from .motion import MotionSettings
 from .pace import Pace, RateSettings
 from .pixels import WHOLE, Region
-from .rules import Rules
-from .sinks.gpio import PinSettings
+from .rules import UNKNOWN, Rules
+from .sinks.gpio import ANY, PinSettings
 from .sources.settings import CameraSettings
 
 T = TypeVar("T")
@@ -70,6 +70,22 @@ class Site:
         """How often to look."""
         return Pace(self.rate, Thermometer(), tell=log.warning)
 
+    def check_pins(self, rules: Rules, contract: Contract) -> None:
+        """Refuse pins that follow what no Event can be called: they would never move.
+
+        Raises:
+            ConfigError: naming the nearest label.
+        """
+        silent = {*contract.nothing, *rules.nothing}
+        known = [x for x in (*contract.labels, *rules.groups, UNKNOWN, ANY) if x not in silent]
+        for pin in self.pins:
+            for label in pin.labels:
+                if label not in known:
+                    raise ConfigError(
+                        f"pin {pin.pin}: no event is ever called {label!r}",
+                        hint=nearest(label, known),
+                    )
+
     @property
     def looked_at(self) -> tuple[Region, ...]:
         """The regions, or the whole picture."""
@@ -109,9 +125,12 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigError(f"{where} must be a table")
         return build(hint, value, where=where)
-    items = typing.get_args(hint) if typing.get_origin(hint) is list else ()
-    if items and dataclasses.is_dataclass(items[0]) and isinstance(value, list):
-        return [_convert(items[0], item, where=f"{where}[{i}]") for i, item in enumerate(value)]
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is list and arguments and isinstance(value, list):
+        return [_convert(arguments[0], item, where=f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is typing.Literal and value not in arguments:
+        choices = [str(choice) for choice in arguments if choice]
+        raise ConfigError(f"{where}: {value!r} is none", hint=nearest(str(value), choices))
     kinds = _kinds(hint)
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

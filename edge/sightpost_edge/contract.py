@@ -9,6 +9,8 @@ from .errors import BundleCorrupt, ContractMismatch
 from .pixels import Geometry
 
 VERSION = 1
+JPEG_PATHS = {"jpeg/2": 2, "jpeg/4": 4, "jpeg/8": 8}
+"""Names in ``Contract.paths`` of the sizes at which libjpeg can decode; others allow nothing."""
 DELEGATES = ("xnnpack", "none")
 
 NOTHING_LABELS = frozenset({"background", "blank", "empty", "none", "nothing"})
@@ -79,8 +81,7 @@ class Contract:
     @property
     def reductions(self) -> frozenset[int]:
         """The reduced scales at which a JPEG may be decoded for this model."""
-        names = (path.partition("/") for path in self.paths)
-        return frozenset(int(n) for kind, _, n in names if kind == "jpeg" and n.isdigit())
+        return frozenset(scale for path, scale in JPEG_PATHS.items() if path in self.paths)
 
     def to_json(self) -> str:
         """The text of contract.json."""
@@ -127,6 +128,9 @@ class Contract:
         return cls(**{**raw, **parts})
 
     def _refuse_odd_figures(self) -> None:
+        for name in ("novelty", "training", "conversion", "files"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise BundleCorrupt(f"contract.json has a {name} that is no table")
         if self.thresholds and len(self.thresholds) != len(self.labels):
             raise BundleCorrupt("contract.json has not one threshold for each label")
         if not all(0 < score <= 1 for score in (self.threshold, *self.thresholds)):

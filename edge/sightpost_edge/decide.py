@@ -35,7 +35,7 @@ How a passage gets its one name:
 
 from collections.abc import Callable, Iterable, Iterator, Set
 
-from .errors import SightpostError
+from .errors import SourceError
 from .gathering import Gathering
 from .names import Names
 from .reasons import REASONS, Step
@@ -87,10 +87,12 @@ def _decide(
                 gathering = Gathering(rules, names, prediction.region, on_step)
                 regions[prediction.region] = gathering
             yield from gathering.step(prediction)
-    except SightpostError:
-        # What was seen until now is not lost with the camera.
+    except Exception as exc:
+        # What was seen until now is not lost with the camera, nor with a full disk.
         for gathering in regions.values():
-            yield from gathering.end("source lost")
+            yield from gathering.end(
+                "source lost" if isinstance(exc, SourceError) else "run failed"
+            )
         raise
     for gathering in regions.values():
         yield from gathering.end("source ended")

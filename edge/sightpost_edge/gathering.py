@@ -17,6 +17,8 @@ BEFORE_S = 2.0
 """So much of what came before an Event is told with it."""
 LATE_S = 1.0
 """A picture older than the last one by this much is late; by more, the source began again."""
+BLIND_FRAMES = 5.0
+"""``gap_s`` and so many usual intervals without a picture are a time in which nothing was seen."""
 LEAST_WEIGHT_S = 0.001
 ROUNDING_S = 1e-6
 """0.7 s less 0.4 s is not quite 0.3 s."""
@@ -35,6 +37,7 @@ class Gathering:
         self._rival: Stretch | None = None
         self._now: Frame | None = None
         self._late = False
+        self._usual_s = 0.0
         self._cold_until_s: dict[int, float] = {}
         self._trace = Trace()
         self._lately: deque[Moment] = deque(maxlen=MOST_MOMENTS)
@@ -82,12 +85,23 @@ class Gathering:
     def _passed_s(self, frame: Frame, last: Frame) -> float | None:
         """Seconds since the last Frame; None where that one has nothing to do with this one."""
         if frame.name == last.name and frame.elapsed_s >= last.elapsed_s:
-            return frame.elapsed_s - last.elapsed_s
+            passed_s = frame.elapsed_s - last.elapsed_s
+            if not self._was_blind(passed_s):
+                return passed_s
+            self._finish("not seen")
         if frame.elapsed_s < last.elapsed_s:
             self._finish("time went back")
             self._cold_until_s.clear()
         self._lately.clear()
         return None
+
+    def _was_blind(self, passed_s: float) -> bool:
+        """A stall, a covered lens, a rest: two things may have been there, one on either side."""
+        usual_s = self._usual_s
+        if usual_s and passed_s > self._rules.gap_s + BLIND_FRAMES * usual_s:
+            return True
+        self._usual_s = usual_s + 0.1 * (passed_s - usual_s) if usual_s else passed_s
+        return False
 
     # What follows
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from .errors import PhotoUnreadable
+from .errors import PhotoUnreadable, first_line
+from .pixels import MAX_PIXELS, jpeg_segments
 from .records import ChannelOrder, Pixels
 
 REDUCTIONS = {
@@ -143,6 +144,8 @@ class JpegImage:
     def __init__(self, encoded: bytes, size: tuple[int, int] | None = None) -> None:
         self.encoded = encoded
         self.width, self.height = size or jpeg_size(encoded)
+        if self.width * self.height > MAX_PIXELS:
+            raise PhotoUnreadable(f"is too large ({self.width} x {self.height} pixels)")
         self._decoded: tuple[int, Pixels] | None = None
         self._luma: Pixels | None = None
 
@@ -161,7 +164,10 @@ class JpegImage:
     def _decode_as(self, flag: int) -> Pixels:
         """EXIF rotation is left alone: a camera does not turn between two frames."""
         flag |= cv2.IMREAD_IGNORE_ORIENTATION
-        picture: Any = cv2.imdecode(np.frombuffer(self.encoded, np.uint8), flag)
+        try:
+            picture: Any = cv2.imdecode(np.frombuffer(self.encoded, np.uint8), flag)
+        except cv2.error as exc:
+            raise PhotoUnreadable(f"is a JPEG that cannot be decoded ({first_line(exc)})") from exc
         if picture is None:
             raise PhotoUnreadable("is a JPEG that cannot be decoded")
         return np.asarray(picture, np.uint8)
@@ -203,7 +209,7 @@ def _averaged(picture: Pixels, width: int) -> Pixels:
     width = -(-width // -(-width // 160))
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     while picture.shape[1] >= 2 * width:
-        half = (picture.shape[1] // 2, picture.shape[0] // 2)
+        half = (picture.shape[1] // 2, max(1, picture.shape[0] // 2))
         picture = _grey(cv2.resize(picture, half, interpolation=cv2.INTER_AREA))
     picture = _grey(picture)
     if picture.shape[:2] != (height, width):
@@ -243,16 +249,10 @@ def jpeg_size(encoded: bytes) -> tuple[int, int]:
         raise PhotoUnreadable("is not a JPEG")
     if b"\xff\xd9" not in encoded[-1024:]:
         raise PhotoUnreadable("is a truncated JPEG (its end mark is missing)")
-    at = 2
-    while at + 9 <= len(encoded) and encoded[at] == 0xFF:
-        marker = encoded[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+    for marker, at, _ in jpeg_segments(encoded):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = (int.from_bytes(encoded[at + i : at + i + 2], "big") for i in (5, 7))
-            if width and height:
+            if width and height and at + 9 <= len(encoded):
                 return width, height
             break
-        else:
-            at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
     raise PhotoUnreadable("is a JPEG without a size")

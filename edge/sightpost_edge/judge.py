@@ -67,6 +67,7 @@ class FrameJudge:
     def __init__(self, settings: HealthSettings | None = None) -> None:
         self._settings = settings or HealthSettings()
         self._size = (0, 0)
+        self.accept_size_s = ACCEPT_SIZE_S
         self._new_size_s = math.inf
         self._alarm = _Alarm()
         self._sight = _Sight()
@@ -97,7 +98,7 @@ class FrameJudge:
             self._size, self._new_size_s = size, math.inf
             return None
         self._new_size_s = min(self._new_size_s, frame.elapsed_s)
-        if frame.elapsed_s - self._new_size_s >= ACCEPT_SIZE_S:
+        if frame.elapsed_s - self._new_size_s >= self.accept_size_s:
             self._size = size
             self._sight = _Sight()
             return None

@@ -19,6 +19,7 @@ from .pace import Pace
 from .pixels import WHOLE, Region
 from .records import Frame, Health, Pixels, Prediction
 from .sources import Source
+from .sources.live import CONTENT_FAULTS
 
 log = logging.getLogger("sightpost")
 
@@ -54,6 +55,7 @@ def look(
     inbox: Inbox | None = None,
     on_health: Callable[[Health], None] = lambda health: None,
     on_wait: Callable[[], None] = lambda: None,
+    on_withheld: Callable[[str], None] = lambda fault: None,
     overlap: bool | None = None,
 ) -> Generator[Prediction, None, None]:
     """One Prediction for each region of each Frame, in order.
@@ -67,33 +69,50 @@ def look(
         pace: how often to look at a live source.
         inbox: where the source reports its health.
         on_health: is told of camera faults in this thread, also while no Frame comes.
-        on_wait: is called in this thread at least every half second while no Frame comes.
-        overlap: prepare the next Frame while the model works; default: where a core is free.
+        on_wait: is called in this thread, twice a second and more, while no Frame comes; not while
+            one hangs on its way.
+        on_withheld: is told the fault of each Frame on which nothing can be seen; from the
+            preparing thread.
+        overlap: prepare the next Frame while the model works; default: where a core is free. Never
+            in a gated recording: the same Frames then give the same looks every time.
     """
     prepared = _Preparing(source, classifier, tuple(regions), motion, judge, pace)
+    prepared.on_withheld = on_withheld
     ahead = _Ahead(prepared, inbox or Inbox(), on_health, on_wait)
     prepared.tell = ahead.inbox.put
     parallel = cores_here() > 1 if overlap is None else overlap
-    return _look(ahead, classifier, tuple(regions), parallel=parallel)
+    if prepared.gated and not source.live:
+        parallel = False
+    return _look(ahead, prepared, classifier, tuple(regions), parallel=parallel)
 
 
 def _look(
-    ahead: "_Ahead", classifier: Classifier, regions: tuple[Region, ...], *, parallel: bool
+    ahead: "_Ahead",
+    prepared: "_Preparing",
+    classifier: Classifier,
+    regions: tuple[Region, ...],
+    *,
+    parallel: bool,
 ) -> Generator[Prediction, None, None]:
     last: dict[str, Prediction] = {}
     invoke_s = 0.0
     try:
         ahead.ask()
         while (work := ahead.take()) is not None:
+            looks = any(fitted is not None for fitted in work.fitted)
             if parallel:
-                ahead.ask(busy_s=invoke_s)
+                ahead.ask(busy_s=invoke_s if looks and prepared.live else 0.0)
             began = time.perf_counter()
+            before = dict(last)
             found = [
                 _predict(classifier, work, region, fitted, last)
                 for region, fitted in zip(regions, work.fitted, strict=True)
             ]
+            if any(before.get(p.region, p).label != p.label for p in found):
+                # One look alone would stand until the next forced one: make sure of it.
+                prepared.awake_until_s = work.frame.elapsed_s + AWAKE_S
             work.frame.image.forget()
-            if any(fitted is not None for fitted in work.fitted):
+            if looks:
                 invoke_s = _steady(invoke_s, time.perf_counter() - began)
             yield from found
             if not parallel:
@@ -138,20 +157,33 @@ class _Preparing:
         settings = [motion] if motion is not None and motion.enabled else []
         self._gates = [MotionGate(one, region) for one in settings for region in regions]
         self._judge, self._pace = judge, pace
-        self._moved = True
-        self._gated_s = -math.inf
+        self._moved, self._ill = True, False
+        self._gated_s = self._judged_s = self._accused_s = -math.inf
+        self.live = source.live
+        self.awake_until_s = -math.inf
+        self.on_withheld: Callable[[str], None] = lambda fault: None
+        self.began_s = math.inf
+        if judge is not None and source.live:
+            judge.accept_size_s = 0.0  # another size is the source's business: it reopens
         self.closing = threading.Event()
         self.tell: Callable[[Health], None] = lambda health: None
         self.took_s = 0.0
+        self._fault = self._last_fault = ""
+
+    @property
+    def gated(self) -> bool:
+        """Whether the model is spared where nothing moves."""
+        return bool(self._gates)
 
     def __iter__(self) -> Iterator[Work]:
         for frame in self._paced():
-            began = time.perf_counter()
+            began = self.began_s = time.perf_counter()
             try:
                 fitted = self._prepare(frame)
             except PhotoUnreadable as exc:
-                log.warning("%s: a picture %s", self._source.uri, exc)
+                self._unreadable(exc)
                 fitted = None
+            self.began_s = math.inf
             if fitted is None:
                 frame.image.forget()
                 continue
@@ -177,31 +209,54 @@ class _Preparing:
         if self._asleep(frame.elapsed_s):
             return (None,) * len(self._regions)
         first: Pixels | None = None
-        if self._moved:
+        if self._moved and not self._ill:
             with contextlib.suppress(PhotoUnreadable):  # the judge will say so
                 first = self._classifier.fit(frame, self._regions[0])
         if not self._good(frame):
-            self._moved = True  # no sleep until all is well again
             return None
         return self._gated(frame, first)
 
     def _asleep(self, now_s: float) -> bool:
         """While nothing moves it is enough to look for motion fifteen times a second."""
-        if not self._moved and 0 <= now_s - self._gated_s < STILL_S:
+        quiet = not self._moved and not self._ill and now_s >= self.awake_until_s
+        if quiet and 0 <= now_s - self._gated_s < STILL_S:
             return True
         self._gated_s = now_s
         return False
 
     def _good(self, frame: Frame) -> bool:
-        """Whether anything can be seen; a fault is told when it begins and when it is over."""
+        """Whether anything can be seen; while nothing can, it is enough to ask ten times a second.
+
+        A live source tells of damaged pictures itself once it is accused of them.
+        """
         if self._judge is None:
             return True
+        if self._ill and 0 <= frame.elapsed_s - self._judged_s < ILL_S:
+            return self._withhold("")
+        self._judged_s = frame.elapsed_s
         verdict = self._judge.see(frame)
+        self._ill = bool(verdict.fault)
         if verdict.health is not None:
-            self.tell(verdict.health)
-            if not verdict.health.ok:
-                self._distrust(verdict.health.fault, verdict.health.detail)
-        return not verdict.fault
+            if verdict.health.fault in CONTENT_FAULTS or not self.live:
+                self.tell(verdict.health)
+            self._accused_s = -math.inf if not verdict.health.ok else math.inf
+            self._fault = "" if verdict.health.ok else verdict.health.fault
+        if self._fault and frame.elapsed_s - self._accused_s >= ACCUSE_S:
+            self._accused_s = frame.elapsed_s
+            self._distrust(self._fault, "nothing can be seen")
+        return self._withhold(verdict.fault) if verdict.fault else True
+
+    def _withhold(self, fault: str) -> bool:
+        self._last_fault = fault or self._last_fault
+        self.on_withheld(self._last_fault)
+        return False
+
+    def _unreadable(self, exc: PhotoUnreadable) -> None:
+        """The gates saw a picture that the model will not: they begin anew."""
+        log.warning("%s: a picture %s", self._source.uri, exc)
+        self.on_withheld("unreadable")
+        self._gates = [MotionGate(gate.settings, gate.region) for gate in self._gates]
+        self._moved = True
 
     def _distrust(self, fault: str, detail: str) -> None:
         if distrust := getattr(self._source, "distrust", None):
@@ -209,11 +264,12 @@ class _Preparing:
 
     def _gated(self, frame: Frame, first: Pixels | None) -> tuple[Pixels | None, ...]:
         """The input for each region in which something moved; ``first`` is that of the first."""
+        moved = [True] * len(self._regions)
         if self._gates:
             luma = frame.image.luma()
-            moved = [gate.look(luma, frame.elapsed_s).look for gate in self._gates]
-        else:
-            moved = [True] * len(self._regions)
+            gates = [gate.look(luma, frame.elapsed_s).look for gate in self._gates]
+            if frame.elapsed_s >= self.awake_until_s:
+                moved = gates
         self._moved = any(moved)
         fitted: list[Pixels | None] = []
         for i, region in enumerate(self._regions):
@@ -256,7 +312,8 @@ class _Ahead:
             try:
                 letter = self.inbox.get(timeout=WAIT_S)
             except queue.Empty:
-                self._on_wait()
+                if time.perf_counter() - self._items.began_s < HANGS_S:
+                    self._on_wait()
                 continue
             if isinstance(letter, Health):
                 self._on_health(letter)
@@ -289,6 +346,11 @@ class _Ahead:
 
 
 STILL_S = 0.06
+AWAKE_S = 1.0
+ILL_S = 0.1
+ACCUSE_S = 60.0
+HANGS_S = 1.0
+"""A Frame that takes so long to prepare hangs: no sign of life is passed on any more."""
 WAIT_S = 0.25
 SPARE = 1.3
 """Preparing is begun earlier by this share of its usual time: a late Frame idles the model."""

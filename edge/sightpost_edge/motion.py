@@ -83,7 +83,11 @@ class MotionSettings:
     def masked(self) -> list[Region]:
         """The rectangles to ignore; ConfigError where one is none."""
         for corners in self.mask:
-            if not (isinstance(corners, list | tuple) and len(corners) == 4):
+            if not (
+                isinstance(corners, list | tuple)
+                and len(corners) == 4
+                and all(type(share) in (int, float) for share in corners)
+            ):
                 raise ConfigError(
                     f"motion mask {corners!r} is not [x, y, width, height]",
                     hint="shares of the picture from the top left: [0, 0.8, 1, 0.2] is its foot",
@@ -113,7 +117,7 @@ class MotionGate:
     """
 
     def __init__(self, settings: MotionSettings, region: Region = WHOLE) -> None:
-        self._settings, self._region = settings, region
+        self.settings, self.region = settings, region
         self._scene: _Scene | None = None
         self._moved_s = self._looked_s = -math.inf
 
@@ -124,7 +128,7 @@ class MotionGate:
             luma: (h, w) uint8, small (80 to 160 wide); another size starts anew.
             elapsed_s: the Frame's time, seconds.
         """
-        if not self._settings.enabled:
+        if not self.settings.enabled:
             return Glance(True, "gate off", 0.0)
         reason, share = self._reason(luma, elapsed_s)
         if reason == "moving":
@@ -136,17 +140,17 @@ class MotionGate:
 
     def _reason(self, luma: Pixels, elapsed_s: float) -> tuple[str, float]:
         if self._scene is None or self._scene.size != luma.shape:
-            self._scene = _Scene(luma, elapsed_s, self._settings, self._region)
+            self._scene = _Scene(luma, elapsed_s, self.settings, self.region)
             return "first look", 0.0
         share = self._scene.changed(luma, elapsed_s)
         if share > NEW_PICTURE:
             self._scene.forget()
             return "new picture", share
-        if share >= self._settings.smallest_share:
+        if share >= self.settings.smallest_share:
             return "moving", share
         if elapsed_s - self._moved_s < HOLD_S:
             return "just moved", share
-        forced = elapsed_s - self._looked_s >= self._settings.force_s
+        forced = elapsed_s - self._looked_s >= self.settings.force_s
         return ("forced" if forced else "still"), share
 
 

@@ -126,6 +126,8 @@ class Pace:
             self.looked(clock_s())
             yield frame
             rests = False
+            if self._may_sleep(clock_s()):
+                sleep(NAP_S)  # what the model makes of this Frame may keep the camera awake
             while not self.stopped and (left_s := self.wait_s(clock_s())) > 0:
                 if not rests and self.resting(clock_s()) and hasattr(source, "rest"):
                     source.rest()
@@ -133,6 +135,9 @@ class Pace:
                 sleep(min(left_s, NAP_S))
             if rests:
                 source.wake()  # type: ignore[attr-defined]
+
+    def _may_sleep(self, now_s: float) -> bool:
+        return not self.stopped and not self.busy and now_s >= self._sleep_at_s
 
     @property
     def share(self) -> float:

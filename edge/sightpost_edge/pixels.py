@@ -5,6 +5,9 @@ levels, B,G,R given as R,G,B by 18-49, another JPEG decoder by 1.0-1.3. Area ave
 stable rule across camera resolutions.
 """
 
+import re
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +23,14 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded, as ``__init__`` tells OpenCV."""
+
+MAX_BYTES = 256 * 1024 * 1024
+"""Larger files are refused unread: 89 megapixels of R,G,B that nothing has compressed."""
+MAX_SEGMENTS = 4096
+"""Of a JPEG's header, walked in Python; a colour profile of 16 MB takes 256."""
+FLOAT_PIXELS = 4_000_000
+"""48 MB as floats."""
+_FILL = re.compile(b"\xff+")
 
 PHOTO_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -119,9 +130,14 @@ def _shrink(patch: Pixels, target: tuple[int, int]) -> Pixels:
     """Area averaging; by way of floats where the ratio is no whole number.
 
     OpenCV computes the same bytes either way (`tests/edge/test_pixels.py`), and takes 0.56 ms with
-    floats from 360 px to 224 instead of 0.77. Whole ratios have a path of their own.
+    floats from 360 px to 224 instead of 0.77. Whole ratios have a path of their own. Where rounding
+    left one side a pixel short, OpenCV interpolates, which floats round otherwise; and above
+    ``FLOAT_PIXELS`` they would take more memory than they are worth.
     """
-    if patch.shape[1] % target[0] == 0 and patch.shape[0] % target[1] == 0:
+    height, width = patch.shape[:2]
+    whole = width % target[0] == 0 and height % target[1] == 0
+    grows = width < target[0] or height < target[1]
+    if whole or grows or width * height > FLOAT_PIXELS:
         return np.asarray(cv2.resize(patch, target, interpolation=cv2.INTER_AREA), np.uint8)
     averaged = cv2.resize(patch.astype(np.float32), target, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.convertScaleAbs(averaged), np.uint8)
@@ -165,11 +181,28 @@ def decode_bgr(encoded: bytes, flag: int = cv2.IMREAD_COLOR) -> Pixels:
 def read_photo(path: Path) -> Pixels:
     """``decode`` the file at ``path``; errors name it."""
     try:
-        return decode(path.read_bytes())
+        return decode(read_encoded(path))
     except PhotoUnreadable as exc:
         raise PhotoUnreadable(f"{path}: {exc}", hint=exc.hint) from exc
     except OSError as exc:
         raise PhotoUnreadable(f"{path}: {exc.strerror}") from exc
+
+
+def read_encoded(path: Path) -> bytes:
+    """A photo's file; what cannot be one is refused before it is read.
+
+    A film that was called .jpg took all memory, and a pipe never ends.
+
+    Raises:
+        PhotoUnreadable: larger than any photo, or a folder, a pipe, a device.
+        OSError: as reading does.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise PhotoUnreadable("is a directory" if path.is_dir() else "is not a regular file")
+    if found.st_size > MAX_BYTES:
+        raise PhotoUnreadable(f"is too large for a photo ({found.st_size / 2**20:.0f} MiB)")
+    return path.read_bytes()
 
 
 def _refuse_obvious(encoded: bytes) -> None:
@@ -193,15 +226,29 @@ def _jpeg_ends(encoded: bytes) -> bool:
     the thumbnail in the header has an end mark of its own. (ITU-T T.81, B.1.1: in scan data 0xFF
     is always stuffed, so FF D9 after the first scan is the end.)
     """
-    at = 2
-    while at + 4 <= len(encoded) and encoded[at] == 0xFF:
-        if encoded[at + 1] == 0xFF:  # a fill byte
-            at += 1
-            continue
-        if encoded[at + 1] == 0xDA:
-            return encoded.find(b"\xff\xd9", at) >= 0
-        at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
-    return encoded.find(b"\xff\xd9", at) >= 0
+    behind = 2
+    for marker, at, end in jpeg_segments(encoded):
+        behind = at if marker == 0xDA else end
+    return encoded.find(b"\xff\xd9", behind) >= 0
+
+
+def jpeg_segments(encoded: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, begin and end of each segment of a JPEG's header; the first scan's is the last.
+
+    Any number of fill bytes may come before a marker (T.81, B.1.1.2): 32 MiB of them, walked one
+    by one, took 12 s.
+    """
+    end = 2
+    for _ in range(MAX_SEGMENTS):
+        fill = _FILL.match(encoded, end)
+        if fill is None or fill.end() + 3 > len(encoded):
+            return
+        at = fill.end() - 1
+        marker = encoded[at + 1]
+        end = at + 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+        yield marker, at, end
+        if marker == 0xDA:
+            return
 
 
 def _convert_hint() -> str:

@@ -26,6 +26,8 @@ REASONS = {
     "time went back": "The source began again from an earlier time.",
     "source ended": "The recording or the run ended while it was there.",
     "source lost": "The camera failed while it was there.",
+    "run failed": "The program failed while it was there.",
+    "not seen": "Nothing could be seen for a while: what came before it is an Event of its own.",
     # A closed Event is dropped.
     "too short": "It was there for less time than an Event of its label must last: none is made.",
 }

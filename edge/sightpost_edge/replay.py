@@ -1,6 +1,7 @@
 """Puts a recording through the device's own code once, then decides it anew under other rules."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import PurePath
@@ -14,12 +15,15 @@ from .errors import DataError
 from .image import RawImage
 from .records import Event, Frame, Prediction
 from .rules import UNKNOWN, Rules
+from .sources import Source
 from .truth import EventScore, Interval, Sighting, score_events
 
 Part = Literal["smoothing", "gate", "novelty"]
 PARTS: tuple[Part, ...] = get_args(Part)
 """What a decision rests on beside the model, and can be left out to see what it is worth."""
 
+SLACK_S = 1e-3
+"""A container rounds times to milliseconds: 0.333 s is due at three pictures a second."""
 _NO_PICTURE = RawImage(np.zeros((1, 1, 3), np.uint8), "bgr")
 
 
@@ -149,6 +153,36 @@ def assign(truth: Iterable[Interval], files: Sequence[str]) -> list[Interval]:
         DataError: a row could be about two of them, or names none where it must.
     """
     return [replace(row, file=file) for row in truth for file in _meant(row, files)]
+
+
+def strange_files(truth: Iterable[Interval], files: Sequence[str]) -> list[str]:
+    """The files of a truth that are none of the recordings: left out on purpose, or mistyped."""
+    return sorted({row.file for row in truth if row.file and not _meant(row, files)})
+
+
+def thinned(source: Source, per_s: float) -> Source:
+    """At most so many of a recording's Frames a second, as a station looks; 0 takes them all."""
+    return _Thinned(source, per_s) if per_s else source
+
+
+class _Thinned:
+    """A Source that gives the first Frame of each of its periods."""
+
+    def __init__(self, source: Source, per_s: float) -> None:
+        self._source, self._per_s = source, per_s
+        self.uri, self.live, self.close = source.uri, source.live, source.close
+        self.dropped = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The Frames that are due; photos of a folder stand each for itself and all come."""
+        due_s, period_s = -math.inf, 1 / self._per_s
+        for frame in self._source:
+            if not frame.name and frame.elapsed_s < due_s - SLACK_S:
+                continue
+            due_s += period_s  # from when it was due: a late Frame does not delay all others
+            if due_s <= frame.elapsed_s:
+                due_s = frame.elapsed_s + period_s
+            yield frame
 
 
 def _meant(row: Interval, files: Sequence[str]) -> list[str]:

@@ -92,12 +92,14 @@ class ResultFile:
             )
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise StoreBusy(
-                f"another run writes {self._part}", hint="wait for it, or give --out another file"
-            ) from exc
+        with writing_to(self._part):  # a network share without locks is not a second run
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                raise StoreBusy(
+                    f"another run writes {self._part}",
+                    hint="wait for it, or give --out another file",
+                ) from exc
 
     def _begin(self, files: Sequence[Path], job: Job) -> None:
         if not os.fstat(self._file.fileno()).st_size:
@@ -117,11 +119,14 @@ class ResultFile:
         self._file.seek(0)
         begun = self._file.read(len(head)) == head
         good = len(head) if begun else 0
-        places = {self._form.name(path): place for place, path in enumerate(files)}
+        names = [self._form.name(path) for path in files]
         for line in self._file if begun else ():
             found = self._form.read(line.decode("utf-8", "replace"))
-            place = places.get(found[0], -1) if found and line.endswith(b"\n") else -1
-            if found is None or place < self.done:
+            if found is None or not line.endswith(b"\n"):
+                break
+            try:  # forward only: two names that are not UTF-8 may be written alike
+                place = names.index(found[0], self.done)
+            except ValueError:
                 break
             self.failed += place - self.done + found[1]
             self.done, self._lines, good = place + 1, self._lines + 1, good + len(line)

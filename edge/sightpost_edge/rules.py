@@ -75,10 +75,11 @@ class Rules:
             )
         for name in ("smoothing_s", "gap_s", "switch_s", "least_s", "cooldown_s"):
             _check_seconds(getattr(self, name), f"rules: {name}")
-        if (
-            not self.max_s >= 0
-        ):  # may be infinite: a subject is then one Event however long it stays
-            raise ConfigError("rules: max_s must not be negative")
+        if not self.max_s > 0:
+            raise ConfigError(
+                f"rules: max_s ({self.max_s:g}) must be positive",
+                hint="inf makes one Event of a subject, however long it stays",
+            )
         if not 0 <= self.margin < 1:
             raise ConfigError(f"rules: margin ({self.margin}) must lie in [0, 1)")
         _check_choice(self.smoothing, get_args(Smoothing), "smoothing")

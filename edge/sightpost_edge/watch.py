@@ -42,7 +42,7 @@ class Tally:
 
     ``looks`` counts Predictions made by the model, ``still`` those carried on because nothing had
     moved. ``reasons`` counts what the rules said, by name; ``open`` is what the Event open in each
-    region would be called now.
+    region would be called now; ``withheld`` counts Frames on which nothing could be seen, by fault.
     """
 
     looks: int = 0
@@ -52,6 +52,7 @@ class Tally:
     last: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
     open: dict[str, str] = field(default_factory=dict)
+    withheld: Counter[str] = field(default_factory=Counter)
     began_s: float = field(default_factory=time.monotonic)
     inference_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
@@ -122,7 +123,7 @@ def watch(
     enter = {label: rules.of(label).threshold or 0.0 for label in labels}
     seen = _observe(predictions, tally, enter, log, pins, on_frame)
 
-    acting = Acting(pins, tally)
+    acting = Acting(pins, tally, gap_s=rules.gap_s)
     for event in decide(
         seen, rules, labels=labels, nothing=nothing, multi_label=multi_label, on_step=acting.step
     ):
@@ -134,8 +135,9 @@ def watch(
 class Acting:
     """Counts what the rules say and passes on to the pins what they are about, before any disk."""
 
-    def __init__(self, pins: Actuator | None, tally: Tally) -> None:
+    def __init__(self, pins: Actuator | None, tally: Tally, *, gap_s: float = 0.0) -> None:
         self._pins, self._tally = pins, tally
+        self._gap_ns = round(gap_s * 1e9)
 
     def step(self, step: Step) -> None:
         """Take one Step of the rules."""
@@ -147,9 +149,13 @@ class Acting:
             return
         at_ns, region = step.frame.monotonic_ns, step.region
         if step.event is not None:
-            self._pins.closed(step.event.label, at_ns=at_ns, region=region)
+            # After a blind time the closing Frame is fresh, and what it closes long gone.
+            over_ns = step.event.ended.monotonic_ns + self._gap_ns
+            self._pins.closed(step.event.label, at_ns=min(at_ns, over_ns), region=region)
         elif step.closed:
             self._pins.withdrawn(region)
+        if step.closed:
+            self._pins.beat()  # levels end now, not when the disk has taken the Event
         if step.open and (step.closed or step.open != before):
             self._pins.opened(step.open, at_ns=at_ns, region=region)
 

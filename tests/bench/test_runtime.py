@@ -1,11 +1,14 @@
 """The instruments of `make bench-runtime`: a camera that lies would make every figure wrong."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from bench.runtime import __main__ as command
 from bench.runtime import camera, meter, processes
 from bench.runtime.meter import Round
 from bench.runtime.report import Goal
@@ -108,6 +111,34 @@ def test_a_leak_is_seen_and_a_flat_line_is_none() -> None:
         assert 0 < found["slope_error"] < 0.2
         assert found["cpu_ms_per_frame"] == 10.0
         assert processes._trend(samples[:180], "")["slope_error"] is None
+
+
+@pytest.mark.parametrize(
+    ("program", "failure"),
+    [
+        ("import sys; sys.exit('x' * 200_000 + '\\nthe end')", "the end"),
+        ("import sys; sys.exit(3)", "it said nothing"),
+        ("print('done')", "too short for a slope, 20 are not"),
+    ],
+)
+def test_a_soak_that_tells_nothing_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, failure: str
+) -> None:
+    """Also where the run has much to say before it fails, and where it is over too soon."""
+    monkeypatch.setattr(processes, "RUN", ("-c", program))
+    found = processes.soak(tmp_path, tmp_path, minutes=0.1, fps=1, say=lambda text: None)
+    assert failure in found["failure"]
+
+
+def test_the_versions_of_the_peers_are_kept(tmp_path: Path) -> None:
+    """Figures of another release are no comparison."""
+    versions = command._versions()
+    assert {line.split("==")[0] for line in versions} == {
+        "mediapipe", "onnxruntime", "opencv-contrib-python",
+    }  # fmt: skip
+    found: dict[str, Any] = {name: {} for name in command.SCENARIOS}
+    command._write(found, versions, tmp_path / "result.json")
+    assert json.loads((tmp_path / "result.json").read_text())["peers"] == versions
 
 
 def test_a_goal_says_by_how_much_it_was_missed() -> None:

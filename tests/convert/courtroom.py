@@ -65,6 +65,7 @@ def case_of(model: bytes, photos: Photos, **changes: Any) -> Case:
         "name": "planted", "contract": contract, "model": model, "test": photos,
         "validation": photos, "calibration": photos.pixels,
         "picture": lambda row: photos.pixels[row],
+        "validation_picture": lambda row: photos.pixels[row],
     }  # fmt: skip
     return Case(**{**parts, **changes})
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from sightpost_convert.conversion import Wishes
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.cli import app
-from sightpost_edge.errors import SignatureRefused
+from sightpost_edge.errors import ConfigError, SignatureRefused
 from sightpost_edge.manifest import verify_file
 from sightpost_edge.minikeys import PublicKey, new_keys
 from sightpost_edge.testing import TINY_LABELS, tiny_model
@@ -142,6 +143,22 @@ def test_wrong_options_are_refused_at_once(
     result = convert(tiny_model(), *words)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(("words", "kept"), [([], True), (["--no-examples"], False)])
+def test_names_of_photos_stay_at_home_where_asked(
+    convert: Convert, monkeypatch: pytest.MonkeyPatch, words: list[str], kept: bool
+) -> None:
+    """The option reaches the conversion."""
+    wishes: list[Wishes] = []
+
+    def refuse(case: object, out: Path, evidence: Path, given: Wishes) -> None:
+        wishes.append(given)
+        raise ConfigError("that is all")
+
+    monkeypatch.setattr("sightpost_convert.conversion.convert_case", refuse)
+    assert convert(tiny_model(), *words).exit_code == 2
+    assert [one.examples for one in wishes] == [kept]
 
 
 @pytest.mark.parametrize("words", [["--expires", "tomorrow"], ["--version", "a\tb"]])

@@ -95,6 +95,17 @@ def test_two_hundred_photos_weigh_little() -> None:
 
 
 @pytest.mark.workshop
+def test_names_stay_at_home_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File names may be personal data; nothing of the member is left, digest or directions."""
+    measure_nothing(monkeypatch)
+    case = planted("anna/1.png", "anna/2.png", "anna/3.png")
+    for wishes, kept in ((Wishes(), True), (Wishes(examples=False), False)):
+        bundle, _ = convert_case(case, tmp_path / "m.tflite", tmp_path, wishes)
+        files = read_members(read_file(bundle.path))
+        assert (MEMBER in files, MEMBER in bundle.contract.files) == (kept, kept)
+
+
+@pytest.mark.workshop
 def test_a_run_sends_its_photos_along(
     trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def last_bit(fitted: Pixels) -> int:
 
 
 def test_a_model_that_looks_at_colours_may_take_both() -> None:
-    """All named alike; pixels differ by a few levels, because the noise was not averaged alike."""
+    """Decided alike; pixels differ by a few levels, because the noise was not averaged alike."""
     half, quarter = judge_paths(many(60), tiny_model())
     assert (half.name, quarter.name) == ("jpeg/2", "jpeg/4")
     for path in (half, quarter):
@@ -83,6 +84,32 @@ def test_of_several_labels_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(path.equal < 0.9 for path in judge(many(FEWEST, multi_label=True)))
 
 
+@pytest.mark.parametrize("multi", [False, True])
+def test_the_devices_own_thresholds_decide(monkeypatch: pytest.MonkeyPatch, multi: bool) -> None:
+    """A score that crosses its label's threshold is another decision, whatever label leads."""
+    judge = judged_by(monkeypatch, lambda fitted: [0.2 + 0.1 * last_bit(fitted), 0.0, 0.0])
+    case = many(FEWEST, multi_label=multi)
+    for bar, alike in ((0.25, False), (0.1, True), (0.35, True)):
+        contract = replace(case.contract, thresholds=(bar, 0.9, 0.9))
+        for path in judge(replace(case, contract=contract)):
+            assert (path.equal == 1.0) is alike
+            assert alike or path.equal < 0.9
+            assert path.allowed is alike
+
+
+def test_it_is_a_choice_so_validation_photos_make_it() -> None:
+    """Test photos choose nothing: not one of them is asked for."""
+
+    def refuse(row: int) -> Pixels:
+        raise AssertionError(row)
+
+    case = many(FEWEST, picture=refuse)
+    few = replace(case, test=case.test.at(np.arange(3)))
+    assert [path.photos for path in judge_paths(few, tiny_model())] == [FEWEST, FEWEST]
+    few = replace(case, validation=case.validation.at(np.arange(3)))
+    assert judge_paths(few, tiny_model()) == ()
+
+
 def test_too_few_photos_judge_nothing() -> None:
     """One other decision of 49 would be more than may differ."""
     assert judge_paths(many(FEWEST - 1), tiny_model()) == ()
@@ -104,7 +131,7 @@ def test_many_photos_judge_by_the_first_of_them(monkeypatch: pytest.MonkeyPatch)
     ],
 )  # fmt: skip
 def test_what_is_allowed(photos: int, equal: float, lost: int, allowed: bool) -> None:
-    """98 of 100 named alike, half a point of accuracy lost; one photo is no evidence."""
+    """98 of 100 decided alike, half a point of accuracy lost; one photo is no evidence."""
     assert PathJudged("jpeg/2", photos, 1.0, equal, lost).allowed is allowed
 
 
@@ -138,10 +165,21 @@ def test_the_bundle_says_what_is_allowed(
     court = json.loads((tmp_path / "court.json").read_text())
     assert court["paths"]["jpeg/2"]["allowed"] is True
     line = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("decoding:"))
-    assert line.count("100.0% named alike") == 2
+    assert line.count("100.0% decided alike") == 2
     shown = cli("inspect", tmp_path / "m.tflite").stdout
     assert "decoding    jpeg/2 allowed" in shown
     assert "equal 1.0" in shown
+
+
+def test_the_table_says_that_nothing_was_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Silence would read as if faster decoding had been refused."""
+    measure_nothing(monkeypatch)
+    bundle, _ = convert_case(many(FEWEST - 1), tmp_path / "m.tflite", tmp_path, Wishes())
+    assert bundle.contract.paths == {}
+    out = capsys.readouterr().out
+    assert "decoding: not judged, fewer than 50 validation photos" in out.splitlines()
 
 
 def test_what_is_not_allowed_is_not_in_the_contract(

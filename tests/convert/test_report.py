@@ -54,7 +54,7 @@ def ruling(*rows: Judgement, chosen: Judgement | None = GOOD, note: str = "") ->
 def test_columns_align(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     """Every line has its columns below the heading's; unknown figures are dashes."""
     print_ruling(ruling(*ROWS, note="it was hot"), case)
-    first, heading, *lines, where, chosen = capsys.readouterr().out.splitlines()
+    first, heading, *lines, where, decoding, chosen = capsys.readouterr().out.splitlines()
     assert first == ("3 held-out photos through the device's classifier (training said 0.950)")
     assert heading.split()[-4:] == ["t1", "ms", "t2", "verdict"]
     column = heading.index("verdict")
@@ -65,6 +65,7 @@ def test_columns_align(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[3].endswith("...")
     assert max(map(len, lines)) < column + 80
     assert where == "ms: median/p95, measured on a desk; it was hot"
+    assert decoding == "decoding: not judged, fewer than 50 validation photos"
     assert chosen == "chosen: float32 (12 s)"
 
 

@@ -31,9 +31,10 @@ from sightpost_edge.commands.bench import find_models, parse_threads
 from sightpost_edge.errors import ConfigError, ModelError, ReportUnreadable
 from sightpost_edge.machine import throttle_words
 from sightpost_edge.probe import Loaded, Probed, count_nodes, probe, random_input
-from sightpost_edge.testing import tiny_model
+from sightpost_edge.testing import TINY_LABELS, tiny_model
 
 from ..conftest import Cli
+from .test_sources import write_clip
 
 MACHINE = Machine(
     "pi", "Cortex-A53", "aarch64", 4, 415, "Raspberry Pi Zero 2 W Rev 1.0", "Debian 13", "3.13.5",
@@ -433,6 +434,29 @@ def test_no_model_that_runs_is_an_error_after_the_table(cli: Cli, tmp_path: Path
     result = cli("bench", tmp_path, "--seconds", "0")
     assert result.returncode == 4
     assert "bad.tflite" in result.stdout
+
+
+def test_a_loop_that_fails_is_a_row(cli: Cli, bundle_file: Path, tmp_path: Path) -> None:
+    """A plain .tflite has no labels: the tables are printed, its row says why, --labels helps."""
+    (tmp_path / "bare.tflite").write_bytes(tiny_model())
+    (tmp_path / "labels.txt").write_text("\n".join(TINY_LABELS))
+    clip = write_clip(tmp_path / "clip.avi")
+    words = ("bench", tmp_path, "--seconds", "0", "--threads", "1", "--source", clip)
+    result = cli(*words)
+    assert result.returncode == 0, result.stderr
+    loops = {line.split()[0]: line for line in result.stdout.split("\n\n")[1].splitlines()}
+    assert "carries neither labels nor a contract" in loops["bare"]
+    assert loops["tiny"].split()[1] != "-"
+    given = cli(*words, "--labels", tmp_path / "labels.txt", "--json")
+    report = from_json(given.stdout)
+    assert [(loop.failure, loop.decisions > 1) for loop in report.loops] == [("", True)] * 2
+
+
+def test_a_mistyped_source_is_refused_before_the_work(cli: Cli, bundle_file: Path) -> None:
+    """Not after all models were measured."""
+    result = cli("bench", bundle_file, "--seconds", "0", "--source", "rstp://camera/1")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "did you mean" in result.stderr
 
 
 @pytest.mark.parametrize("text", ["0", "1,,2", "x", "65", "1.5", "-1", "²"])

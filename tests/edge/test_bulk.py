@@ -1,5 +1,6 @@
 """Many photos: in order, on every core, whatever some of them are; JPEGs decoded as judged."""
 
+import os
 import threading
 import time
 from dataclasses import replace
@@ -130,6 +131,46 @@ def test_bad_photos_are_named_and_stop_nothing(
         assert word in reason
 
 
+def test_what_cannot_be_a_photo_is_not_read(
+    classifier: BundleClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A film of gigabytes called .jpg, a pipe that never ends; the others are classified."""
+    files = write_photos(tmp_path / "photos", 4)
+    with files[1].open("wb") as film:
+        film.truncate(3 << 30)
+    files[2].unlink()
+    os.mkfifo(files[2])
+    read, real = [], Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        read.append(path)
+        return b"" if path in files[1:3] else real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    reasons = [answer.failure for answer in classify_files(files, classifier, workers=1)]
+    assert (reasons[0], reasons[3], read) == ("", "", [files[0], files[3]])
+    assert "too large for a photo (3072 MiB)" in reasons[1]
+    assert "not a regular file" in reasons[2]
+
+
+def test_a_photo_that_takes_all_memory_stops_nothing(
+    classifier: BundleClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is that photo's failure: the next one may be small."""
+    files, real = write_photos(tmp_path / "photos", 3), bulk.fit_photo
+    files[1].write_bytes(files[1].read_bytes() + b"huge")
+
+    def fitted(encoded: bytes, contract: Contract) -> Pixels:
+        if encoded.endswith(b"huge"):
+            raise MemoryError
+        return real(encoded, contract)
+
+    monkeypatch.setattr(bulk, "fit_photo", fitted)
+    reasons = [answer.failure for answer in classify_files(files, classifier)]
+    assert [bool(reason) for reason in reasons] == [False, True, False]
+    assert "memory" in reasons[1]
+
+
 def test_a_workers_crash_ends_it(
     classifier: BundleClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +182,7 @@ def test_a_workers_crash_ends_it(
 
     def fitted(encoded: bytes, contract: Contract) -> Pixels:
         if encoded.endswith(b"poison"):
-            raise MemoryError("no more")
+            raise RuntimeError("no more")
         return real(encoded, contract)
 
     monkeypatch.setattr(bulk, "fit_photo", fitted)
@@ -151,7 +192,7 @@ def test_a_workers_crash_ends_it(
         for answer in classify_files(files, classifier, workers=2):
             found.append(answer.path)
 
-    with pytest.raises(MemoryError):
+    with pytest.raises(RuntimeError):
         go_through()
     assert found == files[: 2 * CHUNK]
     assert not [t for t in threading.enumerate() if t.name.startswith("classify")]
@@ -218,6 +259,13 @@ def test_a_reduced_photo_is_upright_too() -> None:
     reduced = fit_photo(jpeg, contract("jpeg/2")).astype(int)
     assert 0 < np.abs(reduced - whole).mean() < 3
     assert np.abs(reduced - np.rot90(whole)).mean() > 20
+
+
+def test_only_exact_names_allow_a_reduction() -> None:
+    """A Bundle's text is anybody's: a superscript two is a digit, as are 5,000 nines."""
+    odd = ("jpeg/²", "jpeg/" + "9" * 5000, "jpeg/16", "jpeg/02", "jpeg/٢", "JPEG/2", "camera/4")
+    assert contract(*odd).reductions == frozenset()
+    assert contract("jpeg/2", "jpeg/4", "jpeg/8", *odd).reductions == {2, 4, 8}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from sightpost_edge.testing import COLOURS, tiny_model
+from sightpost_edge.records import Event
+from sightpost_edge.store import EventStore
+from sightpost_edge.testing import COLOURS, colour, frame, tiny_bundle, tiny_model
 
 from .test_sources import write_clip, write_folder
 
@@ -205,6 +207,45 @@ def test_inspect_says_what_it_is(cli: Cli, bundle_file: Path) -> None:
     damaged = cli("inspect", bundle_file)
     assert damaged.returncode == 4
     assert "hint:" in damaged.stderr
+
+
+def test_regions_show_where_there_are_any(cli: Cli, bundle_file: Path, tmp_path: Path) -> None:
+    """A station that watches parts of the picture says which; one that does not, nothing."""
+    line = [cli("events", "--store", _store_of(tmp_path / name, region)).stdout.splitlines()
+            for name, region in (("a", "gate"), ("b", ""))]  # fmt: skip
+    assert line[0][0].split()[3:7] == ["label", "score", "region", "when"]
+    assert line[0][1].split()[4] == "gate"
+    assert "region" not in line[1][0]
+
+
+def _store_of(folder: Path, region: str) -> Path:
+    first = frame(colour("red"))
+    event = Event("fox", 0.9, first, first, first, first, 1, "left", region=region)
+    with EventStore(folder, source="camera", model="m", model_digest="abc") as store:
+        store.write(event, snapshot=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        {"name": "\x1b[2Jmine"}, {"kind": "\x9b2J"}, {"paths": {"jpeg/\x1b[2J": {"levels": 1}}},
+        {"training": {"a\x1b[2J": "b\nc"}}, {"novelty": {"method": "max_score", "threshold": 0.5}},
+        {"novelty": {"method": "\x1b[2J", "threshold": 0.5, "auroc": "high", "against": "\x1b"}},
+    ],
+)  # fmt: skip
+def test_inspect_steers_no_terminal(
+    lies: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Bundle is somebody else's text, and may say less of itself than ours do."""
+    from sightpost_edge.bundle import Bundle
+    from sightpost_edge.commands.inspect import _facts, _print
+
+    bundle = Bundle.open(tiny_bundle(tmp_path / "t.tflite", **lies))
+    _print({**_facts(bundle), "signature": None})
+    shown = capsys.readouterr().out
+    assert "sha256" in shown
+    assert all(line.isprintable() for line in shown.split("\n"))
 
 
 def test_events_show_and_export(cli: Cli, bundle_file: Path, clip: Path, tmp_path: Path) -> None:

@@ -74,6 +74,15 @@ def test_tables_within_the_file(tmp_path: Path) -> None:
         ("[[regions]]\nx = 0.5\nwidth = 0.5", "a name of its own", ""),
         ('[[regions]]\nname = "a"\nx = 0.9\n', "does not lie within", "shares"),
         ("[motion]\nmask = [[0.1]]", "mask", ""),
+        ('[motion]\nmask = [["a", 0, 1, 1]]', r"mask\[0\]\[0\] must be float", ""),
+        ('[camera]\ncrop = ["a", 0, 1, 1]', r"crop\[0\] must be float", ""),
+        ("[camera]\ncrop = [true, 0, 1, 1]", r"crop\[0\] must be float", ""),
+        ('[camera]\nautofocus = "continous"', "'continous' is none", "'continuous'"),
+        ("[camera]\nstall_s = inf", "stall_s must be above 0, at most 3600", "8 s"),
+        ("[rules]\nmax_s = 0", "max_s", "inf"),
+        ("[[pins]]\npin = 17\nlabels = [3]", r"labels\[0\] must be str", ""),
+        ('[[pins]]\npin = 17\nlabels = ["a"]\nmode = "levl"', "'levl' is none", "'level'"),
+        ('[[pins]]\npin = 17\nlabels = ["a"]\nhang_s = 0.05', "at least 0.5", "quarter"),
         ("[[pins]]\npin = 17", "labels", ""),
         ("[[pins]]\npin = 17\nlabel = 3", "unknown key 'label'", "'labels'"),
         ("pins = 3", "pins must be list", ""),
@@ -93,3 +102,25 @@ def test_a_missing_file(tmp_path: Path) -> None:
     """Named by its path."""
     with pytest.raises(ConfigError, match="no config file at"):
         load(Site, tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("labels", "hint"),
+    [('["foxx"]', "'fox'"), ('["dog", "wolf"]', "valid"), ('["cat"]', "")],
+)
+def test_pins_follow_what_can_happen(tmp_path: Path, labels: str, hint: str) -> None:
+    """A misspelt label would mean that a defect is never rejected, in silence."""
+    loaded = site(tmp_path, f"[[pins]]\npin = 17\nlabels = {labels}\n")
+    with pytest.raises(ConfigError, match="no event is ever called") as caught:
+        loaded.check_pins(loaded.rules_for(CONTRACT), CONTRACT)
+    assert hint in caught.value.hint
+
+
+def test_pins_may_follow_groups_and_the_unknown(tmp_path: Path) -> None:
+    """And anything, as a star."""
+    loaded = site(
+        tmp_path,
+        '[[pins]]\npin = 17\nlabels = ["fox", "canid", "unknown", "*"]\n'
+        '[rules.groups]\ncanid = ["dog", "fox"]\n',
+    )
+    loaded.check_pins(loaded.rules_for(CONTRACT), CONTRACT)

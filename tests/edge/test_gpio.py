@@ -127,8 +127,9 @@ def test_once_locked_nothing_moves() -> None:
         ({"pulse_s": float("nan")}, "above 0"),
         ({"late_s": 0.0}, "late_s"),
         ({"hang_s": 61.0}, "hang_s"),
-        ({"mode": "blink"}, "pulse or level"),
-        ({"at": "noon"}, "close or open"),
+        ({"hang_s": 0.4}, "at least 0.5"),
+        ({"mode": "blink"}, "'blink' is none"),
+        ({"at": "noon"}, "'noon' is none"),
     ],
 )
 def test_settings_are_checked(fields: dict[str, Any], says: str) -> None:
@@ -306,3 +307,20 @@ def test_hints_say_what_stands_in_the_way(tmp_path: Path, monkeypatch: pytest.Mo
     assert "gpioinfo" in gpio._hint(tmp_path)
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert "usermod -aG gpio" in gpio._hint(tmp_path)
+
+
+def test_an_event_that_changes_its_name_pulses_once() -> None:
+    """canid, fox, wolf, fox: one push for the animal, and one of the pin for wolves."""
+    pins = Pins([])
+    pins._settings = (
+        PinSettings(17, ["*"], at="open"),
+        PinSettings(27, ["wolf"], at="open"),
+    )
+    sent: list[str] = []
+    pins._send = lambda order: sent.append(order.rsplit(" ", 1)[0])  # type: ignore[method-assign]
+    for label in ("canid", "fox", "wolf", "fox"):
+        pins.opened(label)
+    assert sent == ["pulse 0", "pulse 1"]
+    pins.closed("fox")
+    pins.opened("fox")
+    assert sent == ["pulse 0", "pulse 1", "pulse 0"]

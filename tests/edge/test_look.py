@@ -322,3 +322,103 @@ def test_the_camera_rests_between_spells() -> None:
     assert count > 5
     assert cameras.closed >= 2
     assert cameras.opened >= 2
+
+
+def test_one_wrong_look_does_not_stand_for_long() -> None:
+    """A still scene, ten seconds between forced looks, one of them wrong: corrected at once."""
+    source = ScriptedSource(film(*[noisy(i) for i in range(400)], fps=20))
+    wrong = [[0.95, 0.05]] * 400
+
+    class OnceWrong(FakeClassifier):
+        def classify(
+            self, frame: Frame, fitted: Pixels | None = None, *, region: Region = WHOLE
+        ) -> Prediction:
+            found = super().classify(frame, fitted, region=region)
+            if 9.5 < frame.elapsed_s < 10.6 and not self.erred:
+                self.erred = True
+                return Prediction(frame, "fox", 0.98, np.array([0.02, 0.98], np.float32))
+            return found
+
+    classifier = OnceWrong(("blank", "fox"), wrong)
+    classifier.erred = False
+    settings = MotionSettings(force_s=10)
+    found = list(look(source, classifier, motion=settings))
+    assert classifier.erred
+    assert sum(p.label == "fox" for p in found) == 1
+
+
+def test_a_gated_recording_does_not_wait_for_the_model() -> None:
+    """500 still frames and a model of 30 ms: a dozen runs, not 500 waits."""
+
+    class Slow(FakeClassifier):
+        def classify(
+            self, frame: Frame, fitted: Pixels | None = None, *, region: Region = WHOLE
+        ) -> Prediction:
+            time.sleep(0.03)
+            return super().classify(frame, fitted, region=region)
+
+    source = ScriptedSource(film(*[noisy(i) for i in range(30)] * 10, fps=10))
+    began_s = time.process_time()
+    found = list(look(source, Slow(("a", "b"), [[1, 0]] * 300), motion=MotionSettings()))
+    assert len(found) == 300
+    assert sum(not p.carried for p in found) < 60
+    assert time.process_time() - began_s < 5
+
+
+def test_nights_cost_less_than_days() -> None:
+    """While nothing can be seen, ten pictures a second are looked at, and none is fitted."""
+    black = np.zeros((120, 160, 3), np.uint8)
+    fitted = 0
+
+    class Counting(FakeClassifier):
+        def fit(self, frame: Frame, region: Region = WHOLE) -> Pixels:
+            nonlocal fitted
+            fitted += frame.elapsed_s > 1.1
+            return super().fit(frame, region)
+
+    faults: list[str] = []
+    frames = film(*[noisy(i) for i in range(30)], *[black] * 300, fps=30)
+    classifier = Counting(("a", "b"), [[1, 0]] * 330)
+    list(look(ScriptedSource(frames), classifier, judge=FrameJudge(), on_withheld=faults.append))
+    assert fitted == 0
+    assert faults == ["black"] * 300
+
+
+def test_a_frame_that_hangs_gives_no_sign_of_life() -> None:
+    """The pins' keeper must not be told that all is well while preparing hangs."""
+    release = threading.Event()
+    beats: list[float] = []
+
+    class Hanging(FakeClassifier):
+        def fit(self, frame: Frame, region: Region = WHOLE) -> Pixels:
+            if frame.index == 1:
+                release.wait(20)
+            return super().fit(frame, region)
+
+    def beat() -> None:
+        beats.append(time.monotonic() - began_s)
+        if len(beats) > 20:
+            release.set()
+
+    began_s = time.monotonic()
+    watching = look(
+        ScriptedSource(film(noisy(0), noisy(1))), Hanging(("a", "b"), [[1, 0]] * 2), on_wait=beat
+    )
+    next(watching)
+    threading.Timer(2.5, release.set).start()
+    next(watching)
+    watching.close()
+    assert beats
+    assert max(beats) < 1.9
+
+
+def test_a_jpeg_larger_than_it_may_be_is_no_crash() -> None:
+    """9,000 x 9,000 in the header, a few bytes of picture: passed over, like all that is broken."""
+    import cv2
+
+    encoded = bytearray(cv2.imencode(".jpg", noisy(0))[1])
+    at = encoded.index(b"\xff\xc0")
+    encoded[at + 5 : at + 9] = (9_000).to_bytes(2, "big") * 2
+    frames = [frame(noisy(0)), Frame(1, 0.1, EPOCH, 0, JpegImage(bytes(encoded)))]
+    found = list(look(ScriptedSource(frames), fakes(3)))
+    assert found[0].frame.index == 0

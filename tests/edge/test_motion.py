@@ -248,6 +248,8 @@ def test_time_that_stands_still_or_goes_back_does_no_harm() -> None:
         ({"mask": [[0, 0.5, 1]]}, r"is not \[x, y, width, height\]"),
         ({"mask": [0, 0.5, 1, 0.5]}, r"is not \[x, y, width, height\]"),
         ({"mask": [[0, 0.5, 1, 0.9]]}, "does not lie within the picture"),
+        ({"mask": [["a", 0, 1, 1]]}, r"is not \[x, y, width, height\]"),
+        ({"mask": [[0, 0.5, 1, float("nan")]]}, "does not lie within the picture"),
     ],
 )
 def test_wrong_settings_say_what_to_write(settings: dict[str, float], says: str) -> None:

@@ -1,6 +1,7 @@
 """Multipart streams as cameras write them, and JPEGs as they leave them."""
 
 import contextlib
+import time
 from collections.abc import Callable
 
 import cv2
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from sightpost_edge.errors import PhotoUnreadable, SourceLost
-from sightpost_edge.image import JpegImage
+from sightpost_edge.image import JpegImage, jpeg_size
+from sightpost_edge.pixels import _jpeg_ends
 from sightpost_edge.sources.jpeg import STANDARD_TABLES, JpegReader
 from sightpost_edge.sources.multipart import Parts
 from sightpost_edge.testing import colour
@@ -177,3 +179,43 @@ def test_any_damage_is_survived() -> None:
             reader.image(bytes(mutant[: chance.integers(2, len(mutant))]))
         except PhotoUnreadable:
             continue
+
+
+@pytest.mark.parametrize("boundary", ["-", "---"])
+def test_a_boundary_of_dashes_only(boundary: str) -> None:
+    """Nothing is left of it without its dashes, and "--" alone is found within pictures."""
+    odd = JPEGS[0][:20] + b"--" + JPEGS[0][22:]
+    head = f"--{boundary}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
+    parts = Parts(
+        pieces(b"".join(head + jpeg + b"\r\n" for jpeg in (odd, JPEGS[1])), 1000), boundary
+    )
+    found = [parts.next_picture().removesuffix(b"\r\n") for _ in range(2)]
+    assert found == [odd, JPEGS[1]]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\xff" * (8 << 20),
+        b"\xff\xe0\x00\x02" * (2 << 20),
+        (b"\xff" * 999 + b"\xe0\x00\x02") * 8000,
+    ],
+)
+def test_a_header_without_end_takes_no_time(header: bytes) -> None:
+    """Fill bytes and empty segments, as many as a part may have: the capture thread must go on."""
+    sent = b"\xff\xd8" + header + JPEGS[0][2:]
+    began_s = time.process_time()
+    for read in (whole_jpeg, jpeg_size, _jpeg_ends):
+        with contextlib.suppress(PhotoUnreadable):
+            read(sent)
+    assert time.process_time() - began_s < 0.5
+
+
+def test_fill_bytes_before_a_marker_are_allowed() -> None:
+    """T.81, B.1.1.2."""
+    at = JPEGS[0].index(b"\xff\xc0")
+    sent = JPEGS[0][:at] + b"\xff" * 500 + JPEGS[0][at:]
+    assert JpegReader().image(sent).width == JpegImage(JPEGS[0]).width
+    assert jpeg_size(sent) == jpeg_size(JPEGS[0])
+    assert _jpeg_ends(sent)
+    assert not _jpeg_ends(sent[:-2])

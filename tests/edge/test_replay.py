@@ -10,10 +10,17 @@ import pytest
 
 from sightpost_edge.errors import DataError
 from sightpost_edge.records import Prediction
-from sightpost_edge.replay import Deciding, Recording, assign, judge_rules, variants
+from sightpost_edge.replay import (
+    Deciding,
+    Recording,
+    assign,
+    judge_rules,
+    thinned,
+    variants,
+)
 from sightpost_edge.rules import Rules
 from sightpost_edge.store import read_events
-from sightpost_edge.testing import colour, frame
+from sightpost_edge.testing import ScriptedSource, colour, frame
 from sightpost_edge.truth import Interval
 
 from ..conftest import Cli
@@ -159,6 +166,39 @@ def test_rows_that_could_be_of_either() -> None:
         assign([Interval("fox", 0, 1)], files)
 
 
+@pytest.mark.parametrize(
+    ("fps", "per_s", "kept"),
+    [(10, 5.0, 15), (15, 10.0, 30), (25, 2.0, 6), (10, 0.0, 30), (2, 5.0, 6), (30, 3.0, 9)],
+)
+def test_a_recording_is_looked_at_as_often_as_a_camera(fps: int, per_s: float, kept: int) -> None:
+    """Three seconds of it, evenly; times as a container rounds them; 0 takes all there is."""
+    times_s = [round(i / fps, 3) for i in range(3 * fps)]
+    frames = [frame(colour("red"), index=i, elapsed_s=t) for i, t in enumerate(times_s)]
+    source = thinned(ScriptedSource(frames), per_s)
+    seen_s = [one.elapsed_s for one in source]
+    assert len(seen_s) == kept
+    assert seen_s[0] == 0.0
+    assert max(np.diff(seen_s)) <= 1 / min(per_s or fps, fps) + 1 / fps
+    assert (source.live, source.dropped) == (False, 0)
+
+
+def test_photos_are_not_thinned() -> None:
+    """One has nothing to do with the next, and they take no time."""
+    frames = [replace(frame(colour("red"), index=i), name=f"{i}.jpg") for i in range(5)]
+    assert len(list(thinned(ScriptedSource(frames), 0.1))) == 5
+
+
+def test_the_rate_of_a_config_holds(cli: Cli, bundle_file: Path, clip: Path) -> None:
+    """Thresholds that are tuned at 15 a second say nothing of a station that looks thrice."""
+    config = clip.parent / "site.toml"
+    config.write_text("[rate]\nper_s = 3.0\nawake_s = 5.0\nasleep_s = 55.0\n")
+    words = ("replay", clip, "--model", bundle_file, "--config", config, "--json")
+    result = cli(*words)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)[0]["frames"] == 15
+    assert "awake_s and asleep_s are left out" in result.stderr
+
+
 def test_labels_that_no_event_can_have() -> None:
     """Mistyped, not learnt, or meaning that nothing is there; groups and unknown are fine."""
     deciding = replace(DECIDING, rules=replace(RULES, groups={"bird": ["jay", "owl"]}))
@@ -211,6 +251,20 @@ def test_the_report(cli: Cli, bundle_file: Path, clip: Path, truth: Path) -> Non
     assert rows["owl"] == ["1", "0", "0", "-", "0.00", "-"]
     assert rows["blue"] == ["0", "1", "0", "0.00", "-", "-"]
     assert "'owl', which no event can be called" in result.stderr
+    assert "'other.avi', which was not given" in result.stderr
+
+
+def test_a_truth_of_other_recordings_is_refused(
+    cli: Cli, bundle_file: Path, clip: Path, tmp_path: Path
+) -> None:
+    """A mistyped name would be a precision of 0; a truth without rows is one all the same."""
+    path = tmp_path / "truth.csv"
+    path.write_text("file,label,start_s,end_s\nclip.mp4,red,0,1.6\n")
+    result = cli("replay", clip, "--model", bundle_file, "--truth", path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "speaks of clip.mp4" in result.stderr
+    path.write_text("file,label,start_s,end_s\n")
+    assert cli("replay", clip, "--model", bundle_file, "--truth", path).returncode == 0
 
 
 def test_the_comparison(cli: Cli, bundle_file: Path, clip: Path, truth: Path) -> None:

@@ -1,9 +1,12 @@
 """Results as files: formats that others can read, whole or absent, gone on with after a kill."""
 
 import csv
+import errno
+import fcntl
 import io
 import json
 import math
+import os
 import signal
 import subprocess
 import time
@@ -19,7 +22,7 @@ import pytest
 from sightpost_edge.bulk import Answer
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.commands.progress import Line, Pace
-from sightpost_edge.errors import ConfigError, StoreBusy
+from sightpost_edge.errors import ConfigError, StoreBusy, StoreError
 from sightpost_edge.interpreter import Outputs
 from sightpost_edge.resultfile import Job, ResultFile
 from sightpost_edge.results import Bars, Csv, Format, JsonLines, Lines, MegaDetector
@@ -242,6 +245,26 @@ def test_failures_before_the_stop_still_count(
     assert (file.done, file.failed) == (4, 1)
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_names_that_are_written_alike_are_photos_of_their_own(
+    name: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Two names that are not UTF-8 read the same in the file: none of them is left out."""
+    folder = os.fsencode(tmp_path)
+    files = [
+        Path(os.fsdecode(folder + b"/" + photo))
+        for photo in (b"\xe4.jpg", b"\xf6.jpg", b"\xfc.jpg", b"z1.jpg", b"z2.jpg")
+    ]
+    for path in files:
+        path.write_bytes(b"x")
+    form = form_named(name, bundle, tmp_path)
+    for stop in range(len(files)):
+        out = tmp_path / f"{stop}.x"
+        write_some(out, form, files, bundle, stop)
+        write_some(out, form, files, bundle, 99)
+        assert out.read_text() == text_of(form, answers(files)), stop
+
+
 def test_what_a_power_cut_garbled_is_done_again(
     bundle: Bundle, files: list[Path], tmp_path: Path
 ) -> None:
@@ -324,6 +347,20 @@ def test_two_runs_at_once(bundle: Bundle, files: list[Path], tmp_path: Path) -> 
             file.write(form.line(answer, first=False))
         file.finish()
     assert out.read_text() == text_of(form, answers(files))
+
+
+def test_a_share_without_locks_is_no_second_run(
+    bundle: Bundle, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There nobody would end that one should wait for."""
+
+    def no_locks(*asked: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StoreError, match="No locks available") as caught:
+        write_some(tmp_path / "r.csv", Csv(TINY_LABELS), files, bundle, 99)
+    assert not isinstance(caught.value, StoreBusy)
 
 
 def test_a_killed_run_ends_as_if_nothing_had_been(bundle_file: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def build(raw: dict[str, Any]) -> Rules:
         ({"cooldown_s": float("inf")}, "cooldown_s", ""),
         ({"smoothing_s": float("nan")}, "smoothing_s", ""),
         ({"max_s": float("nan")}, "max_s", ""),
+        ({"max_s": 0.0}, "max_s (0) must be positive", "inf"),
         ({"margin": 1.0}, "margin", ""),
         ({"smoothing": "majorty"}, "majorty", "did you mean 'majority'?"),
         ({"unknown": "evnt"}, "evnt", "did you mean 'event'?"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -203,9 +204,48 @@ def test_every_scheme_names_code_that_exists() -> None:
 
 def test_passwords_stay_out_of_logs() -> None:
     """The URI in events and messages has no secret."""
-    assert without_password("rtsp://me:s3cret@cam/1") == "rtsp://me:***@cam/1"
+    assert without_password("rtsp://me:s3cret@cam/1") == "rtsp://***@cam/1"
     assert without_password("http://cam/x?user=a&pwd=s3cret") == "http://cam/x?user=a&pwd=***"
-    assert without_password("http://cam:81/x.mjpg") == "http://cam:81/x.mjpg"
+    for harmless in ("http://cam:81/x.mjpg", "rtsp://cam/1?channel=2&width=640", "http://[::1]/x"):
+        assert without_password(harmless) == harmless
+    in_path = "rtsp://cam/user=admin_password=s3cret_channel=1_stream=0.sdp"
+    assert without_password(in_path) == "rtsp://cam/user=admin_password=***_channel=1_stream=0.sdp"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"crop": ["a", 0, 1, 1]}, "crop must be four shares"),
+        ({"crop": [0, 0, 1]}, "crop must be four shares"),
+        ({"crop": [0, 0, 1, float("nan")]}, "crop must be four shares"),
+        ({"autofocus": "foo"}, "autofocus: 'foo' is none"),
+        ({"stall_s": float("inf")}, "stall_s must be above 0, at most"),
+        ({"stall_s": 1e12}, "stall_s must be above 0, at most"),
+        ({"fps": float("inf")}, "fps must not be negative or infinite"),
+        ({"lens_position": float("nan")}, "lens_position must not be negative or infinite"),
+    ],
+)
+def test_impossible_camera_settings_are_refused(settings: dict[str, Any], says: str) -> None:
+    """As they are made: in the capture thread they would pass for a broken camera."""
+    with pytest.raises(ConfigError, match=says):
+        CameraSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://cam/s?access_token=s3cret", "http://cam/s?api_key=s3cret&x=1",
+        "http://cam/s?user=a&passwd=s3cret", "http://cam/s?usr=a&user_pwd=s3cret",
+        "http://cam/v.cgi?loginuse=a&loginpas=s3cret", "http://cam/v.cgi?PWD=s3cret",
+        "http://cam/s?auth=s3cret#x", "http://cam/s?secret=s3cret", "http://cam/s?pwd=a_s3cret",
+        "rtsp://s3cret@cam/1", "rtsp://admin:pa/s3cret@cam/1", "rtsp://admin:s3cret@s3cret@cam/1",
+        "rtsp://admin:12/s3cret@cam/1", "rtsp://admin:pa?s3cret@cam/1", "rtsp://a:p#s3cret@cam/1",
+    ],
+)  # fmt: skip
+def test_whatever_cameras_call_a_password_it_is_masked(uri: str) -> None:
+    """Also where it holds marks that nobody has encoded."""
+    assert "s3cret" not in without_password(uri)
+    assert "cam" in without_password(uri)
 
 
 class Tape:

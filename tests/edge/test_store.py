@@ -29,6 +29,22 @@ def event(label: str = "fox", at_s: float = 1.0) -> Event:
     return Event(label, 0.93, frames[0], frames[3], frames[1], frames[4], 5, "left")
 
 
+def test_a_story_is_told_in_few_bytes(tmp_path: Path) -> None:
+    """Four digits of a score and microseconds, which is how exactly an event's times are kept."""
+    third = 1 / 3
+    moments = tuple(
+        Moment(i + third, "fox", third, "deer", 0.1 + third, "confirming", novelty=2 * third)
+        for i in range(100)
+    )
+    with open_store(tmp_path) as store:
+        store.write(replace(event(), trace=moments), snapshot=False)
+    kept = read_trace(tmp_path, 1)
+    assert kept[1] == Moment(1.333333, "fox", 0.3333, "deer", 0.4333, "confirming", 0.6667)
+    with closing(sqlite3.connect(tmp_path / "events.db")) as database:
+        (size,) = database.execute("SELECT length(trace) FROM events").fetchone()
+    assert size < 70 * len(moments)
+
+
 def open_store(folder: Path) -> EventStore:
     return EventStore(folder, source="camera", model="m", model_digest="abc")
 

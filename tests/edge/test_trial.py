@@ -166,7 +166,8 @@ def test_an_overrun_of_the_heap_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     overrun = (
         "import ctypes, sys; c = ctypes.pythonapi; c.PyMem_RawMalloc.restype = ctypes.c_void_p; "
         "c.PyMem_RawFree.argtypes = [ctypes.c_void_p]; p = c.PyMem_RawMalloc(100); "
-        "ctypes.memset(p + 100, 7, 1); c.PyMem_RawFree(p); sys.exit('unseen')"
+        "other = ctypes.string_at(p + 100, 1)[0] ^ 0xFF; "  # whatever it is, it changes
+        "ctypes.memset(p + 100, other, 1); c.PyMem_RawFree(p); sys.exit('unseen')"
     )
     child(monkeypatch, overrun)
     if not list(Path("/lib").glob(f"*/{name}")):

@@ -175,6 +175,42 @@ def test_an_unplugged_camera_gives_none(capture: type[FakeCapture], device: str)
     assert camera._capture.released
 
 
+def test_a_silent_camera_is_a_time_out(
+    capture: type[FakeCapture], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV gives the False of an unplugged one, but only after its whole time-out."""
+    now_s = [100.0]
+    camera = V4l2Camera(device)
+
+    def after(seconds: float) -> tuple[bool, Any]:
+        now_s[0] += seconds
+        return False, None
+
+    monkeypatch.setattr(v4l2.time, "monotonic", lambda: now_s[0])
+    camera._capture.read = lambda: after(5.0)
+    with pytest.raises(TimeoutError, match=r"no picture within 5\.0 s"):
+        camera.read()
+    camera._capture.read = lambda: after(0.1)
+    assert camera.read() is None
+
+
+@pytest.mark.parametrize(("known", "expected_s"), [("3", 3.0), ("soon", 5.0), (None, 5.0)])
+def test_the_time_out_is_the_one_that_opencv_has(
+    monkeypatch: pytest.MonkeyPatch,
+    capture: type[FakeCapture],
+    device: str,
+    known: str | None,
+    expected_s: float,
+) -> None:
+    """It reads the variable once in a process: the second camera has that of the first."""
+    if known is None:
+        monkeypatch.delenv(v4l2.SELECT_TIMEOUT)
+    else:
+        monkeypatch.setenv(v4l2.SELECT_TIMEOUT, known)
+    for stall_s in (8.0, 16.0):
+        assert V4l2Camera(device, CameraSettings(stall_s=stall_s))._timeout_s == expected_s
+
+
 def test_a_read_of_a_stalled_camera_ends_before_the_next_opening(
     monkeypatch: pytest.MonkeyPatch, capture: type[FakeCapture], device: str
 ) -> None:

@@ -13,7 +13,7 @@ from sightpost_edge.interpreter import Outputs
 from sightpost_edge.look import look
 from sightpost_edge.sinks.log import PredictionLog
 from sightpost_edge.store import EventStore, read_events
-from sightpost_edge.testing import FakeClassifier, ScriptedSource, colour_frames
+from sightpost_edge.testing import FakeClassifier, ScriptedSource, colour, colour_frames, frame
 from sightpost_edge.watch import Tally, watch
 
 LABELS = ("blank", "fox")
@@ -62,17 +62,18 @@ class Orders:
 
     def __init__(self) -> None:
         self.orders: list[tuple[str, str, str]] = []
+        self.at_ns: list[int] = []
         self.beats = 0
 
     def beat(self) -> None:
         self.beats += 1
 
     def opened(self, label: str, *, at_ns: int | None = None, region: str = "") -> None:
-        assert at_ns is not None
+        self.at_ns.append(at_ns or 0)
         self.orders.append(("opened", label, region))
 
     def closed(self, label: str, *, at_ns: int | None = None, region: str = "") -> None:
-        assert at_ns is not None
+        self.at_ns.append(at_ns or 0)
         self.orders.append(("closed", label, region))
 
     def withdrawn(self, region: str | None = None) -> None:
@@ -97,8 +98,24 @@ def test_pins_hear_of_opening_and_verdict(tmp_path: Path) -> None:
     """At the opening and at the close, with the Frame's time, and a sign of life every frame."""
     pins, tally = told([*[BLANK] * 3, *[FOX] * 5, *[BLANK] * 6], tmp_path)
     assert pins.orders == [("opened", "fox", ""), ("closed", "fox", "")]
-    assert pins.beats == 14
+    assert pins.beats == 15  # one more at the close: levels end before the disk is waited for
     assert not tally.open
+
+
+def test_a_late_verdict_says_how_late_it_is(tmp_path: Path) -> None:
+    """The camera was blind for a minute: the order carries the time at which the part left."""
+    pins = Orders()
+    frames = [
+        *colour_frames(*["red"] * 5),
+        *(frame(colour("red"), elapsed_s=60 + i / 10) for i in range(3)),
+    ]
+    with open_store(tmp_path) as store:
+        watch(
+            look(ScriptedSource(frames), FakeClassifier(LABELS, [FOX] * 5 + [BLANK] * 3)), store,
+            labels=LABELS, pins=pins, rules=Rules(smoothing_s=0), nothing=frozenset({"blank"}),
+        )  # fmt: skip
+    closed = pins.orders.index(("closed", "fox", ""))
+    assert pins.at_ns[closed] <= round((0.4 + 0.3) * 1e9)
 
 
 def test_what_was_too_short_moves_nothing(tmp_path: Path) -> None:

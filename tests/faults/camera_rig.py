@@ -10,8 +10,8 @@ import numpy as np
 
 from sightpost_edge.errors import PhotoUnreadable, SourceError, SourceUnavailable
 from sightpost_edge.image import RawImage
-from sightpost_edge.records import Frame, Health
-from sightpost_edge.sources.camera import Camera, Shot
+from sightpost_edge.records import Frame, Health, Pixels
+from sightpost_edge.sources.camera import Camera, Ended, Shot
 from sightpost_edge.sources.ladder import Patience
 from sightpost_edge.sources.live import LiveSource
 from sightpost_edge.sources.settings import CameraSettings
@@ -166,3 +166,61 @@ class Station:
 
 def unreadable() -> PhotoUnreadable:
     return PhotoUnreadable("is a truncated JPEG (its end mark is missing)")
+
+
+class Film:
+    """A camera with a clock of its own, in which minutes pass in a second.
+
+    It films a scene picture by picture, ``fps`` times in its own second, each only when the one
+    before was taken: nothing is dropped, however busy the machine. Reopening takes ``open_s``.
+    """
+
+    def __init__(self, scene: Iterable[Pixels | Exception], *, fps: float, open_s: float) -> None:
+        self._scene = iter(scene)
+        self._fps, self._open_s = fps, open_s
+        self._asked = threading.Semaphore(0)
+        self.now_s = 1000.0
+        self.opened = 0
+
+    def open(self) -> "Film":
+        """It is its own camera."""
+        self.opened += 1
+        self.now_s += self._open_s if self.opened > 1 else 0.0
+        self._asked.release()
+        return self
+
+    def read(self) -> Shot:
+        self._asked.acquire(timeout=0.5)  # what a fault threw away is asked for by nobody
+        self.now_s += 1 / self._fps
+        item = next(self._scene, None)
+        if item is None:
+            raise Ended
+        if isinstance(item, Exception):
+            raise item
+        return Shot(RawImage(item, "bgr"), round(self.now_s * 1e9))
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def frames_of(self, source: LiveSource) -> "Filmed":
+        """The source, whose every Frame that was taken lets the camera film the next."""
+        return Filmed(source, self._asked.release)
+
+
+class Filmed:
+    """A LiveSource on a Film."""
+
+    live = True
+
+    def __init__(self, source: LiveSource, ask: Callable[[], None]) -> None:
+        self.uri, self.close, self.distrust = source.uri, source.close, source.distrust
+        self._source, self._ask = source, ask
+
+    @property
+    def dropped(self) -> int:
+        return self._source.dropped
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._source:
+            self._ask()
+            yield frame

@@ -1,6 +1,7 @@
 """Every camera fault: found in time, told once, never looked at, and over when the camera is."""
 
 import dataclasses
+import itertools
 import os
 import random
 import signal
@@ -443,6 +444,39 @@ def test_the_ladder_has_three_rungs_and_starts_again_after_a_healthy_while() -> 
     spread = {Ladder(Patience()).next_wait_s(0.0) for _ in range(50)}
     assert len(spread) > 10
     assert all(wait_s is not None and 0.75 <= wait_s <= 1.25 for wait_s in spread)
+
+
+def test_good_seconds_before_planned_rests_count() -> None:
+    """Five seconds awake at a time: six such make a healthy half minute, five do not."""
+    ladder = Ladder(Patience(), jitter=lambda low, high: 1.0)
+    assert [ladder.next_wait_s(0.0), ladder.next_wait_s(5.0)] == [1.0, 3.0]
+    for _ in range(4):
+        ladder.rested(5.0)
+    assert ladder.next_wait_s(5.0) == 9.0
+    assert ladder.next_wait_s(5.0) is None, "what was before a fault counts no more"
+    for _ in range(5):
+        ladder.rested(5.0)
+    assert ladder.next_wait_s(5.0) == 1.0
+
+
+def test_a_station_with_a_duty_cycle_outlives_its_hiccups(
+    station: Callable[..., tuple[Station, Rig]],
+) -> None:
+    """An error every 40 pictures; no session between two rests is long enough to be forgiven."""
+
+    def hiccups(rig: Rig) -> Iterator[Item]:
+        for number in itertools.count(1):
+            yield rig.good() if number % 40 else None
+
+    patience = dataclasses.replace(QUICK, waits_s=(0.005,) * 3, healthy_s=0.2)
+    running, rig = station(hiccups, patience=patience)
+    while running.reports.count(("error", False)) < 5 and running.lost is None:
+        began = len(running.frames)
+        running.wait(lambda began=began: running.lost or len(running.frames) >= began + 6)  # type: ignore[misc]
+        running.source.rest()
+        running.wait(lambda: running.lost or rig.closed == rig.opened)
+        running.source.wake()
+    assert running.lost is None
 
 
 def test_a_station_is_back_within_a_minute_however_the_camera_comes_back() -> None:

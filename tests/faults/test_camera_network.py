@@ -1,13 +1,18 @@
 """Network cameras that freeze, die and come back, over real connections."""
 
 import dataclasses
+import hashlib
 import os
+import re
 import shutil
 import ssl
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -265,3 +270,109 @@ def test_a_real_station_is_back_in_time(http: HttpCamera) -> None:
         assert [(health.fault, health.ok) for health in told] == [(fault, False), (fault, True)]
         told.clear()
     source.close()
+
+
+class Guarded:
+    """A camera that answers with the ``demands`` until one of ``lets_in`` is in the request."""
+
+    def __init__(self, *demands: str, lets_in: str = "", sends_on: bool = False) -> None:
+        self.requests: list[tuple[str, str]] = []
+        guarded = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, format: str, *arguments: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                said = self.headers.get("Authorization", "")
+                guarded.requests.append((self.path, said))
+                if sends_on and self.path == "/first":
+                    self._say(302, {"Location": "/second"})
+                elif demands and not (lets_in and re.search(lets_in, said)):
+                    self._say(401, *({"WWW-Authenticate": demand} for demand in demands))
+                else:
+                    self._say(200, {"Content-Type": "multipart/x-mixed-replace; boundary=frame"})
+
+            def _say(self, code: int, *headers: dict[str, str]) -> None:
+                self.send_response(code)
+                for header in headers:
+                    for name, value in header.items():
+                        self.send_header(name, value)
+                self.end_headers()
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def uri(self, user: str = "", path: str = "first") -> str:
+        return f"http://{user}127.0.0.1:{self._server.server_port}/{path}"
+
+    def opened(self, user: str = "") -> list[tuple[str, str]]:
+        """What it was asked while somebody opened it."""
+        try:
+            stream.open_stream(self.uri(user), 5.0).close()
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+        return self.requests
+
+
+NEW = 'Digest realm="camera", nonce="7", qop="auth", algorithm=SHA-256'
+OLD = 'Digest realm="camera", nonce="7", qop="auth,auth-int", algorithm=MD5'
+BASIC = 'Basic realm="camera"'
+
+
+@pytest.mark.parametrize(
+    ("demands", "given"),
+    [
+        ([BASIC], "^Basic bWU6czNjcmV0$"),
+        ([OLD], '^Digest username="me".* algorithm="MD5"'),
+        ([NEW], '^Digest username="me".* algorithm="SHA-256"'),
+        ([BASIC, OLD], '^Digest username="me"'),
+        ([f"{BASIC}, {OLD}"], '^Digest username="me"'),
+        ([NEW.replace("SHA-256", "SHA-512-256"), BASIC], "^Basic "),
+        (["Negotiate", "Digest nonsense", BASIC], "^Basic "),
+    ],
+)
+def test_the_password_is_given_in_a_way_that_both_sides_know(
+    demands: list[str], given: str
+) -> None:
+    """Digest where there is one; Basic where it is all that is left."""
+    requests = Guarded(*demands, lets_in=given).opened("me:s3cret@")
+    assert len(requests) == 2
+    assert requests[0] == ("/first", "")
+
+
+def test_a_digest_is_right() -> None:
+    """RFC 7616, 3.4.1, by hand; a name may hold any letter."""
+    [_, (_, said)] = Guarded(NEW, lets_in="^Digest").opened("J%C3%A4:s3cret@")
+    fields = urllib.request.parse_keqv_list(urllib.request.parse_http_list(said[7:]))
+
+    def digest(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    nonce = f"7:{fields['nc']}:{fields['cnonce']}:auth"
+    expected = f"{digest('Jä:camera:s3cret')}:{nonce}:{digest('GET:/first')}"
+    assert fields["response"] == digest(expected)
+
+
+@pytest.mark.parametrize("demands", [[NEW], [OLD], [BASIC], [NEW, BASIC]])
+@pytest.mark.parametrize(("user", "asked"), [("", 1), ("me:wr0ng@", 2), ("me@", 2)])
+def test_a_wrong_password_is_given_once(demands: list[str], user: str, asked: int) -> None:
+    """Cameras lock an account after a few; without one the hint says where it belongs."""
+    camera = Guarded(*demands)
+    with pytest.raises(SourceUnavailable, match="401") as caught:
+        camera.opened(user)
+    assert "USER:PASSWORD" in caught.value.hint
+    assert len(camera.requests) == asked
+
+
+def test_a_camera_may_send_on_to_another_path() -> None:
+    """The password goes along, to the same host only."""
+    camera = Guarded(BASIC, lets_in="^Basic", sends_on=True)
+    assert [path for path, _ in camera.opened("me:s3cret@")] == ["/first", "/second", "/second"]
+    other = Guarded(BASIC, lets_in="^Basic")
+    address, passwords = stream._credentials(camera.uri("me:s3cret@"))
+    assert passwords.find_user_password(None, address) == ("me", "s3cret")  # type: ignore[arg-type]
+    assert passwords.find_user_password(None, other.uri()) == (None, None)  # type: ignore[arg-type]
+    with pytest.raises(SourceUnavailable):
+        other.opened()

@@ -2,15 +2,17 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError, ModelError
+from ..errors import ConfigError, ModelError, SightpostError
 
 if TYPE_CHECKING:
     from ..bench_report import Loop, Measured
+    from ..bundle import Bundle
     from .progress import Line
 
 MOST_THREADS = 64
@@ -29,22 +31,26 @@ def bench(
     source: Annotated[
         str, typer.Option(help="A camera or recording: measure the whole loop on it as well.")
     ] = "",
+    labels: Annotated[
+        Path | None, typer.Option(help="Label file for --source, of files that are no Bundles.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="All of it as one JSON line.")] = False,
 ) -> None:
     """Measure models against each other: time of one invoke, peak memory, what XNNPACK takes over.
 
-    With --source also the loop of `run` from camera to decision, Bundle by Bundle. A model
-    that cannot be run is a row with the reason; exit code 4 where none can.
+    With --source also the loop of `run` from camera to decision, model by model. A model that
+    cannot be run is a row with the reason; exit code 4 where none can.
     """
     from ..bench import as_json, default_threads, measure, this_machine
     from .progress import Line
 
     files, counts = find_models(models), parse_threads(threads) or default_threads()
+    uri = _tried(source) if source else ""
     line = Line()
     try:
         rows = measure(files, threads=counts, seconds=seconds, progress=line.show)
         runs = [files[row.name] for row in rows if not row.failure]
-        loops = [_loop(file, source, seconds, line) for file in runs] if source else []
+        loops = [_loop(file, labels, source, uri, seconds, line) for file in runs if source]
     finally:
         line.close()
     machine = this_machine()
@@ -119,16 +125,42 @@ def _cells(row: "Measured", counts: Sequence[int]) -> list[str]:
     ]
 
 
-def _loop(file: Path, source: str, seconds: float, line: "Line") -> "Loop":
-    """Every model gets the source to itself, opened anew."""
+def _tried(source: str) -> str:
+    """What it is called without passwords; one that cannot be opened is refused before the work."""
+    from ..sources import open_source
+
+    with closing(open_source(source)) as opened:
+        return opened.uri
+
+
+def _loop(
+    file: Path, labels: Path | None, source: str, uri: str, seconds: float, line: "Line"
+) -> "Loop":
+    """Every model gets the source to itself, opened anew; one that fails leaves the others."""
     from ..bench_loop import measure_loop
+    from ..bench_report import Loop
     from ..classifier import BundleClassifier
     from ..sources import open_source
+
+    try:
+        classifier = BundleClassifier(_open(file, labels))
+        with closing(open_source(source)) as opened:
+            return measure_loop(classifier, opened, seconds=seconds, progress=line.show)
+    except SightpostError as exc:
+        return Loop(file.stem, uri, failure=str(exc))
+
+
+def _open(file: Path, labels: Path | None) -> "Bundle":
+    """A Bundle has its own labels; ``labels`` are for the other files among the models."""
+    from ..errors import NotABundle
     from .common import open_bundle
 
-    classifier = BundleClassifier(open_bundle(file, None, threads=0))
-    opened = open_source(source)
-    return measure_loop(classifier, opened, seconds=seconds, progress=line.show)
+    try:
+        return open_bundle(file, None, threads=0)
+    except NotABundle:
+        if labels is None:
+            raise
+        return open_bundle(file, labels, threads=0)
 
 
 def _print_loops(loops: Sequence["Loop"]) -> None:
@@ -137,18 +169,20 @@ def _print_loops(loops: Sequence["Loop"]) -> None:
     print()
     heading = ["model", "threads", "decisions/s", "camera to decision: median / p95 ms",
                "decode to scores ms", "CPU ms each", "dropped", "peak MB"]  # fmt: skip
-    print_table(
-        [
-            [
-                row.model, str(row.threads), f"{row.per_second:.1f}",
-                f"{row.latency_median_ms:.1f} / {row.latency_p95_ms:.1f}",
-                f"{row.classify_median_ms:.1f}", f"{row.cpu_ms:.1f}", str(row.dropped),
-                f"{row.peak_mb:.0f}",
-            ]
-            for row in loops
-        ],
-        heading,
-    )  # fmt: skip
+    failed = any(row.failure for row in loops)
+    table = [_loop_cells(row) + [row.failure] * failed for row in loops]
+    print_table(table, heading + ["failure"] * failed)
+
+
+def _loop_cells(row: "Loop") -> list[str]:
+    if row.failure:
+        return [row.model, *["-"] * 7]
+    return [
+        row.model, str(row.threads), f"{row.per_second:.1f}",
+        f"{row.latency_median_ms:.1f} / {row.latency_p95_ms:.1f}",
+        f"{row.classify_median_ms:.1f}", f"{row.cpu_ms:.1f}", str(row.dropped),
+        f"{row.peak_mb:.0f}",
+    ]  # fmt: skip
 
 
 def _delegated(row: "Measured") -> str:

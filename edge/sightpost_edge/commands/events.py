@@ -130,11 +130,14 @@ def _print_table(found: "list[StoredEvent]") -> None:
     if not found:
         print("sightpost: no such events yet", file=sys.stderr)
         return
+    regions = any(e.region for e in found)
     rows = [
         [
-            str(e.seq), e.started_at, e.label, f"{e.score:.2f}",
+            str(e.seq), e.started_at, e.label, f"{e.score:.2f}", *[e.region] * regions,
             e.frame_name or f"{e.started_s:.1f}-{e.ended_s:.1f} s", e.model, e.source, e.snapshot,
         ]
         for e in found
     ]  # fmt: skip
-    print_table(rows, ["#", "time (UTC)", "label", "score", "when", "model", "source", "snapshot"])
+    heading = ["#", "time (UTC)", "label", "score", *["region"] * regions, "when", "model",
+               "source", "snapshot"]  # fmt: skip
+    print_table(rows, heading)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..text import printable
+
 if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..manifest import Manifest
@@ -121,34 +123,43 @@ def _facts(bundle: "Bundle") -> dict[str, Any]:
 
 def _print(facts: dict[str, Any]) -> None:
     state = "verified" if facts["verified"] else "NOT VERIFIED (a plain .tflite)"
-    print(f"{facts['file']}: {facts['name']} ({facts['kind'] or 'unknown kind'}), {state}")
-    print(f"  sha256      {facts['sha256']}")
-    print(f"  size        {facts['bytes']:,} bytes")
+    _say(f"{facts['file']}: {facts['name']} ({facts['kind'] or 'unknown kind'}), {state}")
+    _say(f"  sha256      {facts['sha256']}")
+    _say(f"  size        {facts['bytes']:,} bytes")
     if signature := facts["signature"]:
-        print(f"  signature   {_signed_by(signature)}")
+        _say(f"  signature   {_signed_by(signature)}")
     shape = facts["input"]
-    print(f"  input       {shape['width']} x {shape['height']} RGB, {shape['type']}")
-    print(
-        f"  pixels      centre crop {shape['crop']:g}, {shape['scale']}, {shape['normalisation']}"
-    )
-    print(f"  labels      {_shortened(facts['labels'])}")
-    print(f"  threshold   {facts['threshold']}")
+    _say(f"  input       {shape['width']} x {shape['height']} RGB, {shape['type']}")
+    _say(f"  pixels      centre crop {shape['crop']:g}, {shape['scale']}, {shape['normalisation']}")
+    _say(f"  labels      {_shortened(facts['labels'])}")
+    _say(f"  threshold   {facts['threshold']}")
     for label, score in facts["thresholds"].items():
-        print(f"  believe     {label}: from {score:.2f}")
+        _say(f"  believe     {label}: from {score:.2f}")
     if novel := facts["novelty"]:
-        auroc = f"AUROC {novel['auroc']:.3f}" if novel["auroc"] is not None else "AUROC unknown"
-        print(f"  novelty     {novel['method']}, {auroc} ({novel['against']})")
+        _say(f"  novelty     {_novelty(novel)}")
     for name, figures in facts["paths"].items():
-        print(f"  decoding    {name} allowed: {', '.join(f'{k} {v}' for k, v in figures.items())}")
+        _say(f"  decoding    {name} allowed: {', '.join(f'{k} {v}' for k, v in figures.items())}")
     for title in ("training", "conversion"):
         for key, value in facts[title].items():
             if not isinstance(value, (dict, list)):
-                print(f"  {title:<11} {key}: {value}")
+                _say(f"  {title:<11} {key}: {value}")
     for golden in facts["golden"]:
-        print(
+        _say(
             f"  golden      named {golden['label']}: pixels {golden['pixels']}, "
             f"scores off {golden['scores_off']:.4f} (allowed {golden['allowed']:g})"
         )
+
+
+def _say(text: str) -> None:
+    """What a Bundle says of itself may be meant for the terminal."""
+    print(printable(text, most=2000))
+
+
+def _novelty(novel: dict[str, Any]) -> str:
+    auroc = novel.get("auroc")
+    sure = f"AUROC {auroc:.3f}" if isinstance(auroc, float) else "AUROC unknown"
+    against = f" ({novel['against']})" if "against" in novel else ""
+    return f"{novel.get('method', 'unknown method')}, {sure}{against}"
 
 
 def _signed_by(signature: dict[str, Any]) -> str:

@@ -28,7 +28,8 @@ def replay(
     ],
     model: Annotated[Path | None, typer.Option(help="The Bundle to run.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A site.toml: its regions, motion gate and rules.")
+        Path | None,
+        typer.Option(help="A site.toml: its regions, motion gate, frames a second and rules."),
     ] = None,
     truth: Annotated[
         Path | None,
@@ -93,11 +94,11 @@ def _replayed(
 ) -> "list[Outcome]":  # fmt: skip
     """The outcomes asked for; the model runs once, and once more to compare without the gate."""
     from ..classifier import BundleClassifier
-    from ..replay import Deciding, Recording, assign, judge_rules, variants
-    from ..truth import read_truth
+    from ..replay import Deciding, Recording, judge_rules, variants
     from .common import open_bundle
 
-    known = None if truth is None else assign(read_truth(truth), videos)
+    known = None if truth is None else _known_of(truth, videos)
+    _say_no_rests(site)
     bundle = open_bundle(
         Path(site.model), Path(site.labels) if site.labels else None, threads=site.threads
     )
@@ -117,6 +118,31 @@ def _replayed(
     return outcomes
 
 
+def _known_of(truth: Path, videos: Sequence[str]) -> "list[Interval]":
+    """The rows about these recordings; a mistyped name must not pass for a bad score."""
+    from ..replay import assign, strange_files
+    from ..truth import read_truth
+
+    rows = read_truth(truth)
+    known, strange = assign(rows, videos), strange_files(rows, videos)
+    if strange and not known:
+        raise ConfigError(
+            f"{truth} speaks of {', '.join(strange[:3])}, and of no recording that was given",
+            hint="its column file holds the end of a recording's path: clip.mp4 or night/clip.mp4",
+        )
+    for file in strange:
+        print(f"sightpost: the truth speaks of {file!r}, which was not given", file=sys.stderr)
+    return known
+
+
+def _say_no_rests(site: "Site") -> None:
+    if site.rate.awake_s:
+        print(
+            "sightpost: awake_s and asleep_s are left out: a recording is seen whole",
+            file=sys.stderr,
+        )
+
+
 def _say_strange(deciding: "Deciding", known: "Sequence[Interval]") -> None:
     for label in deciding.strange(known):
         print(
@@ -128,7 +154,7 @@ def _say_strange(deciding: "Deciding", known: "Sequence[Interval]") -> None:
 def _record(video: str, site: "Site", classifier: "BundleClassifier", *, gate: bool) -> "Recording":
     """One pass of the model, with or without the motion gate in front of it."""
     from ..look import look
-    from ..replay import Recording
+    from ..replay import Recording, thinned
     from ..sources import open_source
     from .progress import Line
 
@@ -137,8 +163,8 @@ def _record(video: str, site: "Site", classifier: "BundleClassifier", *, gate: b
         if source.live:
             raise ConfigError(f"{video} is a camera", hint="sightpost run watches cameras")
         looks = look(
-            source, classifier, regions=site.looked_at, judge=site.judge(),
-            motion=site.motion if gate else None,
+            thinned(source, site.rate.per_s), classifier, regions=site.looked_at,
+            judge=site.judge(), motion=site.motion if gate else None,
         )  # fmt: skip
         return Recording.of(video, _shown(looks, video, line))
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..sources import Source
     from ..store import EventStore, StoredEvent
     from ..watch import Tally
+    from .status import Status
 
 log = logging.getLogger("sightpost")
 
@@ -120,6 +121,7 @@ def _open(site: "Site", held: ExitStack) -> _Parts:
     contract = bundle.contract
     rules = site.rules_for(contract)
     rules.check_labels(contract.labels, contract.nothing)
+    site.check_pins(rules, contract)
     # Before any thread: the pins are kept by a process of its own.
     pins = held.enter_context(Pins(site.pins, tell=log.warning))
     inbox = Inbox()
@@ -151,14 +153,20 @@ def _watch(site: "Site", *, json: bool) -> None:
         tally, pace = Tally(), site.pace()
         _end_on_signals(parts.source, pace)
 
+        def on_wait() -> None:
+            pace.busy = bool(tally.open)
+            pins.beat()
+            status.waiting(tally, pace.state)
+
         def on_frame(tally: Tally) -> None:
             pace.busy = bool(tally.open)
-            status.update(tally)
+            status.update(tally, pace.state)
 
         looks = look(
             parts.source, BundleClassifier(parts.bundle), regions=site.looked_at,
             motion=site.motion, judge=site.judge(), pace=pace, inbox=parts.inbox,
-            on_wait=pins.beat, on_health=lambda health: _on_health(health, parts, tally),
+            on_wait=on_wait, on_withheld=lambda fault: tally.withheld.update([fault]),
+            on_health=lambda health: _on_health(health, parts, tally, status),
         )  # fmt: skip
         watch(
             looks, parts.store, rules=parts.rules, labels=contract.labels,
@@ -169,13 +177,14 @@ def _watch(site: "Site", *, json: bool) -> None:
     _summary(tally, parts, site)
 
 
-def _on_health(health: "Health", parts: _Parts, tally: "Tally") -> None:
+def _on_health(health: "Health", parts: _Parts, tally: "Tally", status: "Status") -> None:
     """What a camera that cannot see has left switched on is switched off."""
     parts.store.write_health(health)
+    status.fault = "" if health.ok else health.fault
     if health.ok:
-        log.info("camera: good again (%s)", health.detail)
+        status.above(lambda: log.info("camera: good again (%s)", health.detail))
     else:
-        log.warning("camera: %s (%s)", health.fault, health.detail)
+        status.above(lambda: log.warning("camera: %s (%s)", health.fault, health.detail))
         parts.pins.withdrawn()
         tally.open.clear()  # what is still there afterwards opens its pin again
 
@@ -203,12 +212,14 @@ def _print_event(event: "StoredEvent", *, json: bool) -> None:
         text = as_json(event)
     else:
         where = event.frame_name or f"{event.started_s:.1f}-{event.ended_s:.1f} s"
+        where += f"  {event.region}" if event.region else ""
         text = f"#{event.seq}  {event.started_at}  {event.label}  {event.score:.2f}  {where}"
     print(text, flush=True)
 
 
 def _summary(tally: "Tally", parts: _Parts, site: "Site") -> None:
     said = ", ".join(f"{reason} {count}" for reason, count in tally.reasons.most_common())
+    blind = ", ".join(f"{fault} {count}" for fault, count in tally.withheld.most_common())
     lines = [
         f"{tally.frames} frames in {tally.seconds:.1f} s ({tally.fps:.1f} fps), of which "
         f"{tally.looks} were classified and in {tally.still} nothing had moved; "
@@ -216,6 +227,7 @@ def _summary(tally: "Tally", parts: _Parts, site: "Site") -> None:
         f"picture to scores: median {tally.inference_percentile(50):.1f} ms, "
         f"95 % {tally.inference_percentile(95):.1f} ms",
         f"what the rules said: {said or 'nothing'}",
+        *([f"nothing could be seen: {blind} frames"] if blind else []),
         f"{tally.events} events in {parts.store.folder}",
     ]
     if site.log:

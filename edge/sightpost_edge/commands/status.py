@@ -26,9 +26,11 @@ class Status:
         self._period_s = LIVE_PERIOD_S if self._live else PLAIN_PERIOD_S
         self._due_s = 0.0
         self._shown = 0
+        self._said = False
+        self.fault = ""
 
-    def update(self, tally: "Tally") -> None:
-        """Called for every frame; prints when it is due."""
+    def update(self, tally: "Tally", pace: str = "") -> None:
+        """Called for every frame; prints when it is due. ``pace`` is what slows the looking."""
         if time.monotonic() < self._due_s:
             return
         self._due_s = time.monotonic() + self._period_s
@@ -37,15 +39,22 @@ class Status:
             f"{tally.frames} frames  {tally.events} events  {self._source.dropped} dropped  "
             f"{tally.last}"
         )
+        text += "".join(f"  [{what}]" for what in (self.fault, pace) if what)
         if self._live:
             text = text[: shutil.get_terminal_size().columns - 1]
             sys.stderr.write("\r" + text.ljust(self._shown))
             sys.stderr.flush()
             self._shown = len(text)
-        elif tally.frames == 1:
+        elif not self._said:
+            self._said = True
             log.info("watching %s", self._source.uri)
         else:
             log.info("%s", text)
+
+    def waiting(self, tally: "Tally", pace: str = "") -> None:
+        """Called while no frame comes: a stall or a night must not look like a good camera."""
+        if self._said:
+            self.update(tally, pace)
 
     def above(self, print_line: Callable[[], None]) -> None:
         """Print something without leaving half of the live line behind it."""

@@ -22,6 +22,8 @@ from ..errors import ConfigError, MissingExtra, PinError, SightpostError
 from ..text import printable
 
 MAX_PULSE_S = 10.0
+LEAST_HANG_S = 0.5
+"""Twice ``pace.NAP_S``, after which a waiting loop looks up."""
 ANY = "*"
 READY_S = 30.0
 """For the keeper's start: 0.15 s on a desktop, seconds on a busy Pi Zero."""
@@ -74,9 +76,13 @@ class PinSettings:
             )
         if not 0 < self.pulse_s <= MAX_PULSE_S:
             raise ConfigError(f"pin {self.pin}: pulse_s must be above 0, at most {MAX_PULSE_S:g}")
-        for name in ("late_s", "hang_s"):
-            if not 0 < getattr(self, name) <= 60:
-                raise ConfigError(f"pin {self.pin}: {name} must be above 0, at most 60")
+        if not 0 < self.late_s <= 60:
+            raise ConfigError(f"pin {self.pin}: late_s must be above 0, at most 60")
+        if not LEAST_HANG_S <= self.hang_s <= 60:
+            raise ConfigError(
+                f"pin {self.pin}: hang_s must be at least {LEAST_HANG_S:g}, at most 60",
+                hint="a loop that waits gives a sign of life every quarter of a second",
+            )
 
     def follows(self, label: str) -> bool:
         """Whether an Event of this label drives the pin."""
@@ -128,8 +134,8 @@ class Pins:
             at_ns: ``monotonic_ns`` of the Frame that decided it; now unless told.
             region: of the Event; one is open at a time in each.
         """
-        self._open[region] = label
-        self._pulse("open", label, at_ns)
+        before, self._open[region] = self._open.get(region, ""), label
+        self._pulse("open", label, at_ns, before=before)
         if self._levels() != self._on:
             self._send_beat()
 
@@ -179,10 +185,13 @@ class Pins:
             if one.mode == "level" and any(map(one.follows, self._open.values()))
         )
 
-    def _pulse(self, at: str, label: str, at_ns: int | None) -> None:
+    def _pulse(self, at: str, label: str, at_ns: int | None, *, before: str = "") -> None:
+        """``before``: what the Event was called so far; a pin that followed that has pulsed."""
         seen_ns = self._clock_ns() if at_ns is None else at_ns
         for index, one in enumerate(self._settings):
-            if one.mode == "pulse" and one.at == at and one.follows(label):
+            if one.mode != "pulse" or one.at != at or (before and one.follows(before)):
+                continue
+            if one.follows(label):
                 self._send(f"pulse {index} {seen_ns + round(one.late_s * 1e9)}")
 
     def _send_beat(self) -> None:

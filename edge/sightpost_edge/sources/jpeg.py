@@ -2,6 +2,7 @@
 
 from ..errors import PhotoUnreadable
 from ..image import JpegImage, jpeg_size
+from ..pixels import jpeg_segments
 
 _END = b"\xff\xd9"
 
@@ -73,11 +74,9 @@ def _scan_start(sent: bytes) -> tuple[int, bool]:
     """Where the first scan begins (T.81, B.2.3), and whether a Huffman table came before it."""
     if sent[:2] != b"\xff\xd8":
         raise PhotoUnreadable("is not a JPEG")
-    at, has_tables = 2, False
-    while at + 4 <= len(sent) and sent[at] == 0xFF:
-        marker = sent[at + 1]
+    has_tables = False
+    for marker, at, _ in jpeg_segments(sent):
         if marker == 0xDA:
             return at, has_tables
         has_tables |= marker == 0xC4
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(sent[at + 2 : at + 4], "big")
     raise PhotoUnreadable("is a JPEG without a picture in it")

@@ -37,6 +37,14 @@ class Ladder:
     ) -> None:
         self._patience, self._jitter = patience, jitter
         self._rung = 0
+        self._good_s = 0.0
+
+    def rested(self, lasted_s: float) -> None:
+        """A session of good pictures has ended without a fault: it counts towards ``healthy_s``.
+
+        With a duty cycle no session is 30 s long: the fourth hiccup of a life ended the station.
+        """
+        self._good_s += lasted_s
 
     def next_wait_s(self, lasted_s: float) -> float | None:
         """Seconds to the next attempt, None when there is none left.
@@ -44,8 +52,9 @@ class Ladder:
         ``lasted_s``: from the first to the last good picture since the camera was opened. A
         quarter of jitter keeps stations that share a failing switch from returning as one.
         """
-        if lasted_s >= self._patience.healthy_s:
+        if self._good_s + lasted_s >= self._patience.healthy_s:
             self._rung = 0
+        self._good_s = 0.0
         if self._rung == len(self._patience.waits_s):
             return None
         wait_s = self._patience.waits_s[self._rung] * self._jitter(0.75, 1.25)

@@ -204,7 +204,9 @@ class LiveSource:
             while not self._closing:
                 fault = self._attend(self._session)
                 self._retire(self._session)
-                if fault is not None:
+                if fault is None:
+                    self._ladder.rested(self._session.lasted_s)
+                else:
                     self._climb(fault)
                 self._rest_and_wait(0.0)
                 if not self._closing:

@@ -19,7 +19,8 @@ class Parts:
 
     def __init__(self, receive: Callable[[], bytes], boundary: str) -> None:
         self._receive = receive
-        self._delimiter = b"--" + boundary.lstrip("-").encode("latin-1", "replace")
+        bare = boundary.lstrip("-") or boundary  # of dashes only: nothing else to go by
+        self._delimiter = b"--" + bare.encode("latin-1", "replace")
         self._buffer = bytearray()
 
     def next_picture(self) -> bytes:

@@ -4,6 +4,7 @@ Written against picamera2 0.3.38. A request is copied and given back at once, fo
 camera's buffers stalls it. 1280 x 960 and its half, 2.3 MB of YUV, take 0.15 ms on a PC.
 """
 
+import contextlib
 import gc
 import logging
 import time
@@ -30,7 +31,7 @@ BUFFERS = 4
 """One that picamera2 keeps, one being copied, two for the camera to fill."""
 JUDGE_EVERY_S = 1.0
 OLDEST_NS = 60_000_000_000
-REFUSED = (RuntimeError, OSError, ValueError, TypeError, AttributeError, IndexError)
+REFUSED = (RuntimeError, OSError, ValueError, TypeError, AttributeError, LookupError)
 """What picamera2 and libcamera's bindings raise at a configuration they do not like."""
 _APT_PACKAGES = {"picamera2": "python3-picamera2", "libcamera": "python3-libcamera",
                  "pykms": "python3-kms++"}  # fmt: skip
@@ -68,8 +69,11 @@ class PiCamera:
             self._report_what_differs()
             self._set_controls()
             self._camera.start()
-        except REFUSED as exc:
-            self.close()
+        except BaseException as exc:
+            with contextlib.suppress(Exception):  # what was wrong before is what matters
+                self.close()
+            if not isinstance(exc, REFUSED):
+                raise
             raise SourceUnavailable(
                 f"camera {number} does not start ({_cause(exc)})",
                 hint="ask for a smaller picture or fewer [camera] controls; dmesg | tail says more",
@@ -205,7 +209,8 @@ class PiCamera:
         if camera is None:
             return
         try:
-            camera.cancel_all_and_flush()
+            with contextlib.suppress(Exception):  # else the device stays held by this process
+                camera.cancel_all_and_flush()
             camera.close()
         finally:
             del camera

@@ -1,9 +1,13 @@
 """What a station's owner may say about the camera: the ``[camera]`` table of its config."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from ..errors import ConfigError
+from ..errors import ConfigError, nearest
+
+Autofocus = Literal["", "continuous", "manual"]
+LONGEST_STALL_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class CameraSettings:
     rotation: int = 0
     mirror: bool = False
     crop: list[float] = field(default_factory=list)
-    autofocus: Literal["", "continuous", "manual"] = ""
+    autofocus: Autofocus = ""
     lens_position: float = 0.0
     exposure_us: int = 0
     gain: float = 0.0
@@ -42,15 +46,30 @@ class CameraSettings:
     def __post_init__(self) -> None:
         if self.rotation not in (0, 180):
             raise ConfigError(f"camera rotation must be 0 or 180, not {self.rotation}")
-        if self.crop and not (len(self.crop) == 4 and all(0 <= v <= 1 for v in self.crop)):
-            raise ConfigError("camera crop must be four shares: x, y, width, height")
-        for name in ("width", "height", "fps", "exposure_us", "gain", "frozen_s"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"camera {name} must not be negative")
-        if not self.stall_s > 0:
-            raise ConfigError("camera stall_s must be positive")
+        if self.crop and not (len(self.crop) == 4 and all(map(_is_share, self.crop))):
+            raise ConfigError(
+                "camera crop must be four shares: x, y, width, height",
+                hint="[0.25, 0.25, 0.5, 0.5] is the middle of the sensor",
+            )
+        if self.autofocus not in get_args(Autofocus):
+            raise ConfigError(
+                f"camera autofocus: {self.autofocus!r} is none",
+                hint=nearest(str(self.autofocus), get_args(Autofocus)[1:]),
+            )
+        for name in ("width", "height", "fps", "exposure_us", "gain", "frozen_s", "lens_position"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"camera {name} must not be negative or infinite")
+        if not 0 < self.stall_s <= LONGEST_STALL_S:
+            raise ConfigError(
+                f"camera stall_s must be above 0, at most {LONGEST_STALL_S:g}",
+                hint="8 s find a fault soon and leave a slow camera its time",
+            )
         if bool(self.width) != bool(self.height):
             raise ConfigError("camera width and height go together")
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 1
 
 
 DEFAULTS = CameraSettings()

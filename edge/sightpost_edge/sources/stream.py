@@ -1,11 +1,14 @@
 """Network cameras: HTTP-MJPEG with its JPEGs undecoded, RTSP and everything else by FFmpeg."""
 
+import base64
+import hashlib
 import re
 import ssl
 import time
 import urllib.error
 import urllib.request
-from http.client import HTTPException, HTTPResponse
+from collections.abc import Callable, Iterator
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -22,6 +25,13 @@ from .multipart import Parts
 from .settings import DEFAULTS, CameraSettings
 
 CHUNK = 1 << 18
+_USER = re.compile(r"://[^?#]*@")
+_ODD_USER = re.compile(r"://[^/@?#]*:(?!\d*(?:[/?#]|$)).*@")
+_SECRET = re.compile(
+    r"([^?&#/=_]*(?:pas|pw|token|key|secret|auth)[^?&#/=_]*)=.*?(?=[&#]|_[a-z]+=|$)", re.IGNORECASE
+)
+_CHALLENGES = re.compile(r",\s*(?=(?:Digest|Basic)\s+\w+\s*=)", re.IGNORECASE)
+_DIGESTS = {"MD5": "md5", "SHA": "sha1", "SHA-256": "sha256"}
 
 
 def stream_source(
@@ -35,9 +45,14 @@ def stream_source(
 
 
 def without_password(uri: str) -> str:
-    """The URI as it may appear in logs and events."""
-    masked = re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", uri)
-    return re.sub(r"(?i)\b(pwd|pass|password|token|key)=[^&]*", r"\1=***", masked)
+    """The URI as it may appear in logs and events.
+
+    Rather too little than too much: passwords hold ``/``, ``@`` and ``?`` that nobody has encoded,
+    a user name alone may be a token, and cameras call their keys ``loginpas``, ``user_pwd`` or,
+    in a path, ``/user=admin_password=..._channel=1``.
+    """
+    masked = _ODD_USER.sub("://***@", _USER.sub("://***@", uri))
+    return _SECRET.sub(r"\1=***", masked)
 
 
 def open_stream(uri: str, timeout_s: float) -> Camera:
@@ -114,13 +129,66 @@ class FfmpegCamera:
         self._capture.release()
 
 
-class _CloseRefusals(urllib.request.BaseHandler):
-    """The answer that asks for a password is left open by those that give it in a second one."""
+class _Login(urllib.request.HTTPDigestAuthHandler):
+    """Gives the password once, by the first way that both sides know, Digest before Basic.
 
-    handler_order = 400
+    Python's own handlers heed one challenge only, fail at SHA-256 (RFC 7616) and try a wrong
+    password seven times, after which many cameras lock the account.
+    """
 
-    def http_error_401(self, request: Any, answer: HTTPResponse, *said: Any) -> None:
-        answer.close()
+    def __init__(self, passwords: urllib.request.HTTPPasswordMgr) -> None:
+        super().__init__(passwords)
+        self._passwords = passwords
+
+    def http_error_401(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: HTTPMessage
+    ) -> Any:
+        """Ask again with the password; None where there is none or it was given already."""
+        fp.close()
+        if req.has_header("Authorization"):
+            return None
+        demands = [
+            demand.strip()
+            for line in headers.get_all("WWW-Authenticate", [])
+            for demand in _CHALLENGES.split(line)
+        ]
+        answer = next(self._digests(req, demands), "") or self._basic(req, demands)
+        if not answer:
+            return None
+        req.add_unredirected_header("Authorization", answer)
+        return self.parent.open(req, timeout=req.timeout)
+
+    def _digests(self, req: urllib.request.Request, demands: list[str]) -> Iterator[str]:
+        for demand in demands:
+            kind, _, rest = demand.partition(" ")
+            if kind.lower() != "digest":
+                continue
+            said = [item for item in urllib.request.parse_http_list(rest) if "=" in item]
+            try:
+                found = self.get_authorization(req, urllib.request.parse_keqv_list(said))
+            except (ValueError, urllib.error.URLError):  # an algorithm that nobody here knows
+                continue
+            if found:
+                yield f"Digest {found}"
+
+    def _basic(self, req: urllib.request.Request, demands: list[str]) -> str:
+        user, password = self._passwords.find_user_password(None, req.full_url)  # type: ignore[arg-type]
+        if user is None or not any(demand.lower().startswith("basic") for demand in demands):
+            return ""
+        return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+    def get_algorithm_impls(
+        self, algorithm: str
+    ) -> tuple[Callable[[str], str], Callable[[str, str], str]]:
+        """The hash of a text, and of a secret with data, by the name a camera gives it."""
+        name = _DIGESTS.get(algorithm.upper())
+        if name is None:
+            raise ValueError(f"unknown digest {algorithm!r}")
+
+        def digest(text: str) -> str:
+            return hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest()
+
+        return digest, lambda secret, data: digest(f"{secret}:{data}")
 
 
 def _get(uri: str, timeout_s: float) -> HTTPResponse:
@@ -129,9 +197,7 @@ def _get(uri: str, timeout_s: float) -> HTTPResponse:
         address, passwords = _credentials(uri)
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}),
-            _CloseRefusals(),
-            urllib.request.HTTPBasicAuthHandler(passwords),
-            urllib.request.HTTPDigestAuthHandler(passwords),
+            _Login(passwords),
             urllib.request.HTTPSHandler(context=ssl.create_default_context()),
         )
         response: HTTPResponse = opener.open(address, timeout=timeout_s)
@@ -148,13 +214,14 @@ def _get(uri: str, timeout_s: float) -> HTTPResponse:
 
 
 def _credentials(uri: str) -> tuple[str, urllib.request.HTTPPasswordMgr]:
-    """The address without user and password, and a book that knows them for it only."""
+    """The address without user and password, and a book that knows them for this host only."""
     parts = urlsplit(uri)
     address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
     if parts.username:
         user, password = unquote(parts.username), unquote(parts.password or "")
-        passwords.add_password(None, address, user, password)
+        host = urlsplit(address).netloc  # all of it: a camera may send on to another path
+        passwords.add_password(None, f"{parts.scheme}://{host}/", user, password)
     return address, passwords
 
 

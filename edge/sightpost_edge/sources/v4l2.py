@@ -41,8 +41,8 @@ class V4l2Camera:
 
     def __init__(self, device: str, settings: CameraSettings = DEFAULTS) -> None:
         # Read by OpenCV, in whole seconds, when it first waits for a picture.
-        timeout_s = max(1, int(settings.stall_s * READ_SHARE))
-        os.environ.setdefault(SELECT_TIMEOUT, str(timeout_s))
+        asked_s = max(1, int(settings.stall_s * READ_SHARE))
+        self._timeout_s = _select_timeout_s(asked_s)
         self._capture = _open_device(device)
         _ask(self._capture, device, settings)
         self._format = _undecoded(self._capture)
@@ -50,9 +50,16 @@ class V4l2Camera:
         self._kernel_time: bool | None = None
 
     def read(self) -> Shot | None:
-        """The next picture; None when the device is gone or its time-out passed."""
+        """The next picture; None when the device is gone, which OpenCV says at once.
+
+        A device that is there and silent gives the same False, after OpenCV's whole time-out.
+        """
+        began_s = time.monotonic()
         ok, data = self._capture.read()
         if not ok or not data.size:
+            took_s = time.monotonic() - began_s
+            if took_s >= 0.9 * self._timeout_s:
+                raise TimeoutError(f"no picture within {took_s:.1f} s")
             return None
         return Shot(self._image(data), self._stamp_ns())
 
@@ -75,6 +82,15 @@ class V4l2Camera:
         if self._kernel_time is None:
             self._kernel_time = 0 <= now_ns - stamp_ns < CLOCK_TOLERANCE_NS
         return stamp_ns if self._kernel_time else now_ns
+
+
+def _select_timeout_s(asked_s: int) -> float:
+    """OpenCV's time-out: the owner's or the first camera's, for it is read once in a process."""
+    try:
+        return float(os.environ.setdefault(SELECT_TIMEOUT, str(asked_s)))
+    except ValueError:
+        os.environ[SELECT_TIMEOUT] = str(asked_s)
+        return asked_s
 
 
 def _ask(capture: Any, device: str, settings: CameraSettings) -> None:

@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections.abc import Iterable
 from contextlib import ExitStack, closing
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from .. import clock
 from ..durable import make_folder, write_file
 from ..image import as_jpeg
-from ..records import Event, Health
+from ..records import Event, Health, Moment
 from .database import DATABASE, lock, open_or_quarantine, translated
 from .rows import StoredEvent, StoredHealth
 
@@ -65,8 +66,9 @@ class EventStore:
         that is not there.
         """
         row = {**self._row(event), "snapshot": self._write_snapshot(event) if snapshot else ""}
-        trace = json.dumps([astuple(moment) for moment in event.trace], ensure_ascii=False)
-        return StoredEvent(seq=self._insert("events", {**row, "trace": trace}), **row)
+        return StoredEvent(
+            seq=self._insert("events", {**row, "trace": _compact(event.trace)}), **row
+        )
 
     def write_health(self, health: Health) -> StoredHealth:
         """Keep what happened to the camera, as durably as an Event."""
@@ -122,6 +124,23 @@ class EventStore:
         name = f"{SNAPSHOTS}/{stamp}Z-{clock.boot_id()[:8]}-{event.peak.monotonic_ns}.jpg"
         write_file(self.folder / name, as_jpeg(event.peak.image))
         return name
+
+
+def _compact(trace: Iterable[Moment]) -> str:
+    """A story of 100 Moments in 6 KB; every digit of its floats would make it 11."""
+    rows = [
+        astuple(
+            replace(
+                moment,
+                elapsed_s=round(moment.elapsed_s, 6),
+                score=round(moment.score, 4),
+                second=round(moment.second, 4),
+                novelty=None if moment.novelty is None else round(moment.novelty, 4),
+            )
+        )
+        for moment in trace
+    ]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
 def _iso(when: datetime) -> str:
