@@ -130,7 +130,7 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
         return [_convert(arguments[0], item, where=f"{where}[{i}]") for i, item in enumerate(value)]
     if origin is typing.Literal and value not in arguments:
         choices = [str(choice) for choice in arguments if choice]
-        raise ConfigError(f"{where}: {value!r} is none", hint=nearest(str(value), choices))
+        raise ConfigError(f"{where}: unknown value {value!r}", hint=nearest(str(value), choices))
     kinds = _kinds(hint)
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -128,8 +128,8 @@ def test_once_locked_nothing_moves() -> None:
         ({"late_s": 0.0}, "late_s"),
         ({"hang_s": 61.0}, "hang_s"),
         ({"hang_s": 0.4}, "at least 0.5"),
-        ({"mode": "blink"}, "'blink' is none"),
-        ({"at": "noon"}, "'noon' is none"),
+        ({"mode": "blink"}, "unknown value 'blink'"),
+        ({"at": "noon"}, "unknown value 'noon'"),
     ],
 )
 def test_settings_are_checked(fields: dict[str, Any], says: str) -> None:

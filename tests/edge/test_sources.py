@@ -218,7 +218,7 @@ def test_passwords_stay_out_of_logs() -> None:
         ({"crop": ["a", 0, 1, 1]}, "crop must be four shares"),
         ({"crop": [0, 0, 1]}, "crop must be four shares"),
         ({"crop": [0, 0, 1, float("nan")]}, "crop must be four shares"),
-        ({"autofocus": "foo"}, "autofocus: 'foo' is none"),
+        ({"autofocus": "foo"}, "autofocus: unknown value 'foo'"),
         ({"stall_s": float("inf")}, "stall_s must be above 0, at most"),
         ({"stall_s": 1e12}, "stall_s must be above 0, at most"),
         ({"fps": float("inf")}, "fps must not be negative or infinite"),

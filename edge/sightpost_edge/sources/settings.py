@@ -53,7 +53,7 @@ class CameraSettings:
             )
         if self.autofocus not in get_args(Autofocus):
             raise ConfigError(
-                f"camera autofocus: {self.autofocus!r} is none",
+                f"camera autofocus: unknown value {self.autofocus!r}",
                 hint=nearest(str(self.autofocus), get_args(Autofocus)[1:]),
             )
         for name in ("width", "height", "fps", "exposure_us", "gain", "frozen_s", "lens_position"):
