@@ -57,10 +57,30 @@ class Site:
         if self.log and not self.log.endswith((".jsonl", ".csv")):
             raise ConfigError(f"log {self.log}: the name must end in .jsonl or .csv")
 
+    @classmethod
+    def given(cls, config: Path | None, **options: str | Path | None) -> "Site":
+        """The site of a config file, or a bare one, with the options that were given on the line.
+
+        Raises:
+            ConfigError: also where neither names a model.
+        """
+        site = load(cls, config) if config else cls()
+        changes: dict[str, Any] = {key: str(value) for key, value in options.items() if value}
+        site = dataclasses.replace(site, **changes)
+        if not site.model:
+            raise ConfigError("no model given", hint='--model FILE, or model = "..." in the config')
+        return site
+
     def rules_for(self, contract: Contract) -> Rules:
-        """The decision rules, with the Bundle's thresholds where the site gives none."""
+        """The decision rules, with the Bundle's thresholds where the site gives none.
+
+        Raises:
+            ConfigError: they name labels that the model does not have.
+        """
         rules = build(Rules, self.rules, where="rules")
-        return rules.with_contract(contract, threshold_given="threshold" in self.rules)
+        rules = rules.with_contract(contract, threshold_given="threshold" in self.rules)
+        rules.check_labels(contract.labels, contract.nothing)
+        return rules
 
     def judge(self) -> FrameJudge:
         """What withholds pictures on which nothing can be seen."""

@@ -53,8 +53,10 @@ def replay(
     or false. An event matches a row of truth that it overlaps, half a second apart at most, and
     that has its label or its label's group; each row is matched once.
     """
+    from ..config import Site
+
     left_out = _parts(without or [])
-    site = _site(config, model, labels)
+    site = Site.given(config, model=model, labels=labels)
     outcomes = _replayed(videos, site, truth, left_out, compare=compare)
     if json:
         print(
@@ -76,18 +78,6 @@ def _parts(names: Sequence[str]) -> "tuple[Part, ...]":
     return tuple(part for part in PARTS if part in names)
 
 
-def _site(config: Path | None, model: Path | None, labels: Path | None) -> "Site":
-    from ..config import Site, load
-
-    site = load(Site, config) if config else Site()
-    given = {"model": model, "labels": labels}
-    changes: dict[str, Any] = {key: str(value) for key, value in given.items() if value}
-    site = dataclasses.replace(site, **changes)
-    if not site.model:
-        raise ConfigError("no model given", hint='--model FILE, or model = "..." in the config')
-    return site
-
-
 def _replayed(
     videos: Sequence[str], site: "Site", truth: Path | None, without: "tuple[Part, ...]",
     *, compare: bool,
@@ -104,7 +94,6 @@ def _replayed(
     )
     contract = bundle.contract
     rules = site.rules_for(contract)
-    rules.check_labels(contract.labels, contract.nothing)
     deciding = Deciding(rules, contract.labels, contract.nothing, contract.multi_label)
     _say_strange(deciding, known or [])
     classifier = BundleClassifier(bundle)

@@ -8,11 +8,9 @@ import threading
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
@@ -75,22 +73,13 @@ def _site(
     config: Path | None, model: Path | None, source: str, threshold: float | None,
     labels: Path | None, predictions: Path | None, store: Path | None,
 ) -> "Site":  # fmt: skip
-    from ..config import Site, load
+    from ..config import Site
 
-    site = load(Site, config) if config else Site()
-    given: dict[str, Any] = {
-        "model": model,
-        "source": source,
-        "labels": labels,
-        "log": predictions,
-        "store": store,
-    }
-    changes: dict[str, Any] = {key: str(value) for key, value in given.items() if value}
-    site = dataclasses.replace(site, **changes)
+    site = Site.given(
+        config, model=model, source=source, labels=labels, log=predictions, store=store
+    )
     if threshold is not None:
         site = dataclasses.replace(site, rules={**site.rules, "threshold": threshold})
-    if not site.model:
-        raise ConfigError("no model given", hint='--model FILE, or model = "..." in the config')
     return site
 
 
@@ -120,7 +109,6 @@ def _open(site: "Site", held: ExitStack) -> _Parts:
     bundle = open_bundle(Path(site.model), labels, threads=site.threads)
     contract = bundle.contract
     rules = site.rules_for(contract)
-    rules.check_labels(contract.labels, contract.nothing)
     site.check_pins(rules, contract)
     # Before any thread: the pins are kept by a process of its own.
     pins = held.enter_context(Pins(site.pins, tell=log.warning))

@@ -1,11 +1,12 @@
 """One live line on a terminal, a plain log line a minute elsewhere."""
 
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from .progress import Line
 
 if TYPE_CHECKING:
     from ..sources import Source
@@ -25,7 +26,7 @@ class Status:
         self._live = sys.stderr.isatty()
         self._period_s = LIVE_PERIOD_S if self._live else PLAIN_PERIOD_S
         self._due_s = 0.0
-        self._shown = 0
+        self._line = Line()
         self._said = False
         self.fault = ""
 
@@ -41,10 +42,7 @@ class Status:
         )
         text += "".join(f"  [{what}]" for what in (self.fault, pace) if what)
         if self._live:
-            text = text[: shutil.get_terminal_size().columns - 1]
-            sys.stderr.write("\r" + text.ljust(self._shown))
-            sys.stderr.flush()
-            self._shown = len(text)
+            self._line.show(text)
         elif not self._said:
             self._said = True
             log.info("watching %s", self._source.uri)
@@ -63,8 +61,6 @@ class Status:
 
     def close(self) -> None:
         """Wipe the live line."""
-        if self._live and self._shown:
-            sys.stderr.write("\r" + " " * self._shown + "\r")
-            sys.stderr.flush()
-            self._shown = 0
+        if self._live:
+            self._line.close()
             self._due_s = 0.0
