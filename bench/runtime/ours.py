@@ -24,7 +24,7 @@ from sightpost_edge.motion import MotionSettings
 from sightpost_edge.records import Prediction
 from sightpost_edge.sources.camera import Ended, Shot
 from sightpost_edge.sources.live import LiveSource
-from sightpost_edge.store import EventStore
+from sightpost_edge.store import EventStore, Keeper
 from sightpost_edge.watch import watch
 
 from .camera import Clip, Driver
@@ -72,13 +72,13 @@ class Device:
             store = EventStore(
                 Path(folder), source=source.uri, model="bench", model_digest=self.bundle.digest
             )
-            held.enter_context(store)
+            keeper = held.enter_context(Keeper(store, patient=True))
             looks = look(
                 source, BundleClassifier(self.bundle), regions=site.looked_at, motion=site.motion,
                 judge=site.judge(), pace=site.pace(), inbox=inbox, overlap=overlap,
             )  # fmt: skip
             watch(
-                _metered(held.enter_context(closing(looks)), meter), store,
+                _metered(held.enter_context(closing(looks)), meter), keeper,
                 rules=site.rules_for(contract), labels=contract.labels, nothing=contract.nothing,
             )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +19,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         DiskFull, StoreError: see ``errors.writing_to``.
     """
-    name = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
+    name = _beside(path)
     with writing_to(path):
         try:
             with name.open("wb") as file:
@@ -38,6 +38,42 @@ def write_file(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``; see ``writing``."""
     with writing(path) as file:
         file.write(content)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write all, by their names below ``folder``, or none; each folder is synced once.
+
+    Raises:
+        DiskFull, StoreError: see ``errors.writing_to``.
+    """
+    renamed: list[Path] = []
+    torn = {folder / name: _beside(folder / name) for name in files}
+    try:
+        with writing_to(folder):
+            for (path, beside), content in zip(torn.items(), files.values(), strict=True):
+                with beside.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                renamed.append(path)
+                os.replace(beside, path)
+            for parent in {path.parent for path in torn}:
+                sync_folder(parent)
+    except BaseException:
+        for path in (*torn.values(), *renamed):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
+
+
+def remove_torn(folder: Path) -> None:
+    """Remove what a kill between writing and renaming left behind."""
+    for path in folder.glob(".*"):
+        path.unlink()
+
+
+def _beside(path: Path) -> Path:
+    return path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
 
 
 def sync_folder(folder: Path) -> None:

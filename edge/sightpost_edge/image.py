@@ -115,9 +115,10 @@ class YuvImage:
 
     def decode(self, reduction: int = 1) -> Pixels:
         """Converted once; the padding on the right is cut off."""
-        if self._decoded is None:
-            self._decoded = cv2.cvtColor(self._planes, self._code)[:, : self.width]
-        return self._decoded
+        decoded = self._decoded  # another thread may forget it meanwhile
+        if decoded is None:
+            decoded = self._decoded = cv2.cvtColor(self._planes, self._code)[:, : self.width]
+        return decoded
 
     def luma(self) -> Pixels:
         """From the luminance plane."""
@@ -152,14 +153,16 @@ class JpegImage:
     @property
     def at_hand(self) -> int:
         """The reduction it was decoded at last."""
-        return self._decoded[0] if self._decoded else 0
+        decoded = self._decoded
+        return decoded[0] if decoded else 0
 
     def decode(self, reduction: int = 1) -> Pixels:
         """Decoded at the reduction asked for; the latest one is kept until ``forget``."""
-        if self._decoded is None or self._decoded[0] != reduction:
+        decoded = self._decoded  # another thread may forget it meanwhile
+        if decoded is None or decoded[0] != reduction:
             flag = REDUCTIONS.get(reduction, cv2.IMREAD_COLOR)
-            self._decoded = reduction, self._decode_as(flag)
-        return self._decoded[1]
+            decoded = self._decoded = reduction, self._decode_as(flag)
+        return decoded[1]
 
     def _decode_as(self, flag: int) -> Pixels:
         """EXIF rotation is left alone: a camera does not turn between two frames."""

@@ -9,8 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from .decide import Rules, Step, decide
-from .records import Prediction
-from .store import EventStore, StoredEvent
+from .records import Event, Prediction
 
 
 class PredictionSink(Protocol):
@@ -18,6 +17,19 @@ class PredictionSink(Protocol):
 
     def write(self, prediction: Prediction) -> None:
         """Keep one Prediction."""
+
+
+class EventSink(Protocol):
+    """Keeps Events and says when they are durable, as ``store.Keeper`` does."""
+
+    def put(self, event: Event, *, snapshot: bool) -> None:
+        """Have an Event kept; it may be some time before it is."""
+
+    def deliver(self) -> None:
+        """Pass on what has become durable since the last call."""
+
+    def close(self) -> None:
+        """Keep all that was put; ``deliver`` still passes it on."""
 
 
 class Actuator(Protocol):
@@ -101,7 +113,7 @@ class Tally:
 
 def watch(
     predictions: Iterable[Prediction],
-    store: EventStore,
+    keeper: EventSink,
     *,
     rules: Rules,
     labels: tuple[str, ...],
@@ -111,24 +123,31 @@ def watch(
     log: PredictionSink | None = None,
     pins: Actuator | None = None,
     tally: Tally | None = None,
-    on_event: Callable[[StoredEvent], None] = lambda event: None,
     on_frame: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
-    """Run until the Predictions end.
+    """Run until the Predictions end, then close the keeper.
 
-    ``on_event`` is called after the Event is durable: what it prints is an acknowledgement.
     Predictions of a ``nothing`` label are logged like all others but never open an Event.
     """
     tally = tally or Tally()
     enter = {label: rules.of(label).threshold or 0.0 for label in labels}
-    seen = _observe(predictions, tally, enter, log, pins, on_frame)
 
+    def on_seen(tally: Tally) -> None:
+        keeper.deliver()
+        on_frame(tally)
+
+    seen = _observe(predictions, tally, enter, log, pins, on_seen)
     acting = Acting(pins, tally, gap_s=rules.gap_s)
-    for event in decide(
-        seen, rules, labels=labels, nothing=nothing, multi_label=multi_label, on_step=acting.step
-    ):
-        on_event(store.write(event, snapshot=snapshots))
-        tally.events += 1
+    try:
+        for event in decide(
+            seen, rules, labels=labels, nothing=nothing, multi_label=multi_label,
+            on_step=acting.step,
+        ):  # fmt: skip
+            tally.events += 1
+            keeper.put(event, snapshot=snapshots)
+    finally:
+        keeper.close()
+        keeper.deliver()
     return tally
 
 

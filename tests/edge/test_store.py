@@ -19,7 +19,7 @@ from sightpost_edge.store import (
     read_run,
     read_trace,
 )
-from sightpost_edge.store.database import _MIGRATIONS
+from sightpost_edge.store.schema import MIGRATIONS
 from sightpost_edge.testing import EPOCH, colour, frame
 
 
@@ -163,7 +163,7 @@ def old_store(folder: Path) -> None:
     """A store as the first release wrote it, with one event."""
     (folder / "snapshots").mkdir()
     with closing(sqlite3.connect(folder / "events.db")) as connection:
-        connection.executescript(_MIGRATIONS[0] + "PRAGMA user_version = 1;")
+        connection.executescript(MIGRATIONS[0] + "PRAGMA user_version = 1;")
         names = [row[1] for row in connection.execute("PRAGMA table_info(events)")]
         texts = {"label": "fox", "source": "camera", "model": "m", "reason": "left"}
         row = [

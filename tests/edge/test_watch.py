@@ -12,15 +12,15 @@ from sightpost_edge.errors import ModelError, SourceLost
 from sightpost_edge.interpreter import Outputs
 from sightpost_edge.look import look
 from sightpost_edge.sinks.log import PredictionLog
-from sightpost_edge.store import EventStore, read_events
+from sightpost_edge.store import EventStore, Keeper, read_events
 from sightpost_edge.testing import FakeClassifier, ScriptedSource, colour, colour_frames, frame
 from sightpost_edge.watch import Tally, watch
 
 LABELS = ("blank", "fox")
 
 
-def open_store(folder: Path) -> EventStore:
-    return EventStore(folder, source="scripted", model="m", model_digest="d")
+def open_store(folder: Path) -> Keeper:
+    return Keeper(EventStore(folder, source="scripted", model="m", model_digest="d"))
 
 
 def test_an_open_event_survives_a_lost_camera(bundle_file: Path, tmp_path: Path) -> None:

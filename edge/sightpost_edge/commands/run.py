@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from ..sinks.gpio import Pins
     from ..sinks.log import PredictionLog
     from ..sources import Source
-    from ..store import EventStore, StoredEvent
+    from ..store import Keeper, StoredEvent, StoredHealth
     from ..watch import Tally
     from .status import Status
+
+    Kept = StoredEvent | StoredHealth
 
 log = logging.getLogger("sightpost")
 
@@ -92,17 +95,17 @@ class _Parts:
     pins: "Pins"
     inbox: "Inbox"
     source: "Source"
-    store: "EventStore"
+    keeper: "Keeper"
     log: "PredictionLog | None"
 
 
-def _open(site: "Site", held: ExitStack) -> _Parts:
+def _open(site: "Site", held: ExitStack, on_kept: "Callable[[Kept], object]") -> _Parts:
     """Everything that can be refused is refused before the camera is opened."""
     from ..look import Inbox
     from ..sinks.gpio import Pins
     from ..sinks.log import PredictionLog
     from ..sources import open_source
-    from ..store import EventStore, default_folder
+    from ..store import EventStore, Keeper, default_folder
     from .common import as_json, open_bundle
 
     labels = Path(site.labels) if site.labels else None
@@ -115,27 +118,34 @@ def _open(site: "Site", held: ExitStack) -> _Parts:
     inbox = Inbox()
     source = open_source(site.source, camera=site.camera, report=inbox.put)
     held.callback(source.close)
+    live = source.live or site.camera.realtime
     store = EventStore(
         Path(site.store) if site.store else default_folder(),
+        live=live,
         source=source.uri,
         model=contract.name or Path(site.model).stem,
         model_digest=bundle.digest,
         model_path=str(bundle.path.absolute()),
         rules=as_json({**asdict(rules), "regions": [asdict(one) for one in site.regions]}),
     )
-    held.enter_context(store)
+    keeper = held.enter_context(Keeper(store, on_kept=on_kept, patient=live))
     predictions = held.enter_context(PredictionLog(Path(site.log))) if site.log else None
-    return _Parts(bundle, rules, pins, inbox, source, store, predictions)
+    return _Parts(bundle, rules, pins, inbox, source, keeper, predictions)
 
 
 def _watch(site: "Site", *, json: bool) -> None:
     from ..classifier import BundleClassifier
     from ..look import look
+    from ..store import StoredEvent
     from ..watch import Tally, watch
     from .status import Status
 
+    def on_kept(kept: "Kept") -> None:
+        if isinstance(kept, StoredEvent):
+            status.above(lambda: _print_event(kept, json=json))
+
     with ExitStack() as held:
-        parts = _open(site, held)
+        parts = _open(site, held, on_kept)
         contract, pins = parts.bundle.contract, parts.pins
         status = held.enter_context(closing(Status(parts.source)))
         tally, pace = Tally(), site.pace()
@@ -144,6 +154,7 @@ def _watch(site: "Site", *, json: bool) -> None:
         def on_wait() -> None:
             pace.busy = bool(tally.open)
             pins.beat()
+            parts.keeper.deliver()
             status.waiting(tally, pace.state)
 
         def on_frame(tally: Tally) -> None:
@@ -157,17 +168,16 @@ def _watch(site: "Site", *, json: bool) -> None:
             on_health=lambda health: _on_health(health, parts, tally, status),
         )  # fmt: skip
         watch(
-            looks, parts.store, rules=parts.rules, labels=contract.labels,
+            looks, parts.keeper, rules=parts.rules, labels=contract.labels,
             nothing=contract.nothing, multi_label=contract.multi_label,
             snapshots=site.snapshots, log=parts.log, pins=pins, tally=tally, on_frame=on_frame,
-            on_event=lambda event: status.above(lambda: _print_event(event, json=json)),
         )  # fmt: skip
     _summary(tally, parts, site)
 
 
 def _on_health(health: "Health", parts: _Parts, tally: "Tally", status: "Status") -> None:
     """What a camera that cannot see has left switched on is switched off."""
-    parts.store.write_health(health)
+    parts.keeper.put_health(health)
     status.fault = "" if health.ok else health.fault
     if health.ok:
         status.above(lambda: log.info("camera: good again (%s)", health.detail))
@@ -216,7 +226,7 @@ def _summary(tally: "Tally", parts: _Parts, site: "Site") -> None:
         f"95 % {tally.inference_percentile(95):.1f} ms",
         f"what the rules said: {said or 'nothing'}",
         *([f"nothing could be seen: {blind} frames"] if blind else []),
-        f"{tally.events} events in {parts.store.folder}",
+        f"{tally.events} events in {parts.keeper.store.folder}",
     ]
     if site.log:
         lines.append(f"{tally.logged} predictions in {site.log}")

@@ -17,64 +17,16 @@ from pathlib import Path
 from .. import clock
 from ..durable import sync_folder
 from ..errors import DiskFull, StoreBusy, StoreError, writing_to
+from .schema import migrate
 
 log = logging.getLogger("sightpost")
 
 DATABASE = "events.db"
 
-_MIGRATIONS = (
-    """
-CREATE TABLE events (
-    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
-    label         TEXT NOT NULL,
-    score         REAL NOT NULL,
-    started_at    TEXT NOT NULL,   -- wall time, UTC, ISO 8601
-    ended_at      TEXT NOT NULL,
-    started_s     REAL NOT NULL,   -- seconds since the source began
-    ended_s       REAL NOT NULL,
-    peak_s        REAL NOT NULL,
-    decided_s     REAL NOT NULL,   -- when the event closed and was written
-    monotonic_ns  INTEGER NOT NULL,-- of the peak frame, comparable within one boot
-    boot_id       TEXT NOT NULL,
-    clock_quality TEXT NOT NULL,
-    frames        INTEGER NOT NULL,
-    frame_name    TEXT NOT NULL,   -- the peak photo's name, for folders
-    reason        TEXT NOT NULL,
-    source        TEXT NOT NULL,
-    model         TEXT NOT NULL,
-    model_digest  TEXT NOT NULL,
-    snapshot      TEXT NOT NULL    -- path below the store, '' without one
-);
-""",
-    """
-ALTER TABLE events ADD COLUMN region TEXT NOT NULL DEFAULT '';
-ALTER TABLE events ADD COLUMN named_by TEXT NOT NULL DEFAULT 'label';
-ALTER TABLE events ADD COLUMN novelty REAL;                     -- of the peak frame
-ALTER TABLE events ADD COLUMN run INTEGER NOT NULL DEFAULT 0;   -- 0: before runs were kept
-ALTER TABLE events ADD COLUMN trace TEXT NOT NULL DEFAULT '[]'; -- JSON: a list for each Moment
-CREATE TABLE runs (
-    run          INTEGER PRIMARY KEY AUTOINCREMENT,
-    started_at   TEXT NOT NULL,
-    source       TEXT NOT NULL,
-    model        TEXT NOT NULL,
-    model_path   TEXT NOT NULL,
-    model_digest TEXT NOT NULL,
-    rules        TEXT NOT NULL     -- JSON: decide.Rules as they were in force
-);
-CREATE TABLE health (
-    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
-    run           INTEGER NOT NULL,
-    at            TEXT NOT NULL,
-    monotonic_ns  INTEGER NOT NULL,
-    boot_id       TEXT NOT NULL,
-    clock_quality TEXT NOT NULL,
-    fault         TEXT NOT NULL,
-    ok            INTEGER NOT NULL, -- 0: it began, 1: it is over
-    detail        TEXT NOT NULL
-);
-""",
-)
-SCHEMA_VERSION = len(_MIGRATIONS)
+SYNCHRONOUS = "FULL"
+"""The power-cut tests show what OFF would lose."""
+_WAL_RESET_FIXED = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7)}
+"""Branches into which the repair of 3.51.3 was carried back."""
 
 
 def open_or_quarantine(path: Path) -> sqlite3.Connection:
@@ -94,14 +46,15 @@ def open_or_quarantine(path: Path) -> sqlite3.Connection:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
+    # Opened by the thread that starts a run, used by the one that writes.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
         connection.execute("PRAGMA busy_timeout = 5000")
         if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("quick_check failed")
-        _migrate(connection, path)
+        migrate(connection, path)
         sync_folder(path.parent)
     except BaseException:
         connection.close()
@@ -109,16 +62,10 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Each step in a transaction of its own: a kill in the middle leaves the version before."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"the store in {path.parent} was written by a newer sightpost",
-            hint="update sightpost on this device, or give --store another folder",
-        )
-    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
-        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+def wal_reset_bug(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> bool:
+    """Whether this SQLite loses commits when two connections write and checkpoint at once."""
+    repaired = _WAL_RESET_FIXED.get(version[:2], (3, 51, 3))
+    return (3, 7, 0) <= version < repaired
 
 
 def lock(folder: Path) -> int:

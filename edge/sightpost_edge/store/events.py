@@ -1,22 +1,34 @@
 """The one writer of a store: events with their pictures, camera health, what each run was."""
 
-import json
+import logging
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack, closing
-from dataclasses import asdict, astuple, replace
-from datetime import datetime
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .. import clock
-from ..durable import make_folder, write_file
-from ..image import as_jpeg
-from ..records import Event, Health, Moment
-from .database import DATABASE, lock, open_or_quarantine, translated
-from .rows import StoredEvent, StoredHealth
+from ..durable import make_folder, remove_torn, write_files
+from ..errors import DiskFull
+from ..records import Event, Health
+from .database import DATABASE, lock, open_or_quarantine, translated, wal_reset_bug
+from .numbers import Numbers
+from .outbox import tell
+from .pending import (
+    Pending,
+    PendingClip,
+    PendingEvent,
+    PendingHealth,
+    PendingSample,
+    pending_event,
+    pending_health,
+)
+from .rows import StoredEvent, StoredHealth, event_of, health_of
 
-SNAPSHOTS = "snapshots"
+log = logging.getLogger("sightpost")
+
+SNAPSHOTS, CLIPS, SAMPLES = "snapshots", "clips", "samples"
 
 
 def default_folder() -> Path:
@@ -32,9 +44,18 @@ def default_folder() -> Path:
 
 
 class EventStore:
-    """The one writer of a store folder: ``events.db`` and ``snapshots/``.
+    """The one writer of a store folder: ``events.db`` and the pictures beside it.
 
-    ``rules`` is what decides in this run, as JSON, for ``sightpost why``.
+    ``run`` is the number of this run. It may be used from one thread at a time; a running device
+    does so through ``Keeper``.
+
+    Args:
+        folder: made where it is missing.
+        source, model, model_digest, model_path: where its events come from.
+        rules: what decides in this run, as JSON, for ``sightpost why``.
+        live: what is seen is seen now; else the Frames say when.
+        outbox: somebody wants to be told of every event.
+        read_clock: all clocks at one moment.
 
     Raises on opening:
         StoreBusy: another run has it open.
@@ -43,75 +64,108 @@ class EventStore:
 
     def __init__(
         self, folder: Path, *, source: str, model: str, model_digest: str,
-        model_path: str = "", rules: str = "{}",
+        model_path: str = "", rules: str = "{}", live: bool = False, outbox: bool = False,
+        read_clock: Callable[[], clock.Reading] = clock.read,
     ) -> None:  # fmt: skip
-        self.folder = folder
-        origin = {"source": source, "model": model, "model_digest": model_digest}
-        make_folder(folder / SNAPSHOTS)
+        self.folder, self.live, self.read_clock = folder, live, read_clock
+        self._outbox = outbox
+        origin: dict[str, Any] = {"source": source, "model": model, "model_digest": model_digest}
+        for name in (SNAPSHOTS, CLIPS, SAMPLES):
+            make_folder(folder / name)
         with ExitStack() as held:
             held.callback(os.close, lock(folder))
-            for torn in (folder / SNAPSHOTS).glob(".*"):
-                torn.unlink()  # a kill between writing and renaming left it
+            for name in (SNAPSHOTS, CLIPS, SAMPLES):
+                remove_torn(folder / name)
             self._connection = held.enter_context(closing(open_or_quarantine(folder / DATABASE)))
-            run = self._insert("runs", {
-                "started_at": _iso(clock.now()), "model_path": model_path, "rules": rules, **origin
-            })  # fmt: skip
+            if wal_reset_bug():
+                log.info(
+                    "SQLite %s: no other program may write to the store", sqlite3.sqlite_version
+                )
+            with translated(folder):
+                self._numbers = Numbers(folder, self._connection)
+                run = self._begin({**origin, "model_path": model_path, "rules": rules})
             self._held = held.pop_all()
         self._origin = {**origin, "run": run}
+        self.run = run
+
+    def pending(self, event: Event, *, snapshot: bool = True) -> PendingEvent:
+        """What ``write_all`` will write, with the times of now; lets the event's Frames go."""
+        return pending_event(
+            event, self.read_clock(), self._origin, live=self.live, snapshot=snapshot
+        )
+
+    def pending_health(self, health: Health) -> PendingHealth:
+        """What ``write_all`` will write."""
+        return pending_health(health, self.read_clock(), self.run, live=self.live)
 
     def write(self, event: Event, *, snapshot: bool = True) -> StoredEvent:
-        """Keep an Event; when this returns it survives kill -9 and a power cut.
-
-        The picture is written, synced and renamed before its row, so that no row names a picture
-        that is not there.
-        """
-        row = {**self._row(event), "snapshot": self._write_snapshot(event) if snapshot else ""}
-        return StoredEvent(
-            seq=self._insert("events", {**row, "trace": _compact(event.trace)}), **row
-        )
+        """Keep an Event; when this returns it survives kill -9 and a power cut."""
+        stored = self.write_all([self.pending(event, snapshot=snapshot)])[0]
+        assert isinstance(stored, StoredEvent)
+        return stored
 
     def write_health(self, health: Health) -> StoredHealth:
         """Keep what happened to the camera, as durably as an Event."""
-        row = {
-            **asdict(health), "at": _iso(health.at), "run": self._origin["run"],
-            "boot_id": clock.boot_id(), "clock_quality": clock.quality(),
-        }  # fmt: skip
-        return StoredHealth(seq=self._insert("health", row), **row)
+        stored = self.write_all([self.pending_health(health)])[0]
+        assert isinstance(stored, StoredHealth)
+        return stored
 
-    def _insert(self, table: str, row: dict[str, Any]) -> int:
-        marks = ",".join("?" * len(row))
+    def write_all(self, waiting: Sequence[Pending]) -> list[StoredEvent | StoredHealth]:
+        """Keep all or nothing, in order, in one transaction: a burst costs few syncs.
+
+        Pictures are written, synced and renamed before any row names them.
+
+        Returns:
+            What was kept, without clips and samples.
+        """
+        events = [one for one in waiting if isinstance(one, PendingEvent)]
         with translated(self.folder):
-            cursor = self._connection.execute(
-                f"INSERT INTO {table} ({','.join(row)}) VALUES ({marks})", list(row.values())
-            )
-        return int(cursor.lastrowid or 0)
+            numbers = self._numbers.take(len(events))
+        files = dict(self._files(waiting, numbers))
+        write_files(self.folder, files)
+        try:
+            with self.transaction() as connection:
+                stored = [
+                    kept
+                    for one, seq in _numbered(waiting, numbers)
+                    if (kept := self._write_one(connection, one, seq, files)) is not None
+                ]
+        except BaseException:
+            for name in files:
+                (self.folder / name).unlink(missing_ok=True)
+            raise
+        self._numbers.used(numbers)
+        return stored
 
-    def _row(self, event: Event) -> dict[str, Any]:
-        peak = min(event.trace, key=lambda m: abs(m.elapsed_s - event.peak.elapsed_s), default=None)
-        return {
-            "label": event.label,
-            "score": round(event.score, 6),
-            "started_at": _iso(event.started.captured_at),
-            "ended_at": _iso(event.ended.captured_at),
-            "started_s": round(event.started.elapsed_s, 6),
-            "ended_s": round(event.ended.elapsed_s, 6),
-            "peak_s": round(event.peak.elapsed_s, 6),
-            "decided_s": round(event.decided.elapsed_s, 6),
-            "monotonic_ns": event.peak.monotonic_ns,
-            "boot_id": clock.boot_id(),
-            "clock_quality": clock.quality(),
-            "frames": event.frames,
-            "frame_name": event.peak.name,
-            "reason": event.reason,
-            "region": event.region,
-            "named_by": event.named_by,
-            "novelty": peak.novelty if peak else None,
-            **self._origin,
-        }
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All that is done within is durable at its end, or undone."""
+        with translated(self.folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The one connection that writes, for the store's own parts."""
+        return self._connection
 
     def close(self) -> None:
-        """Checkpoint and let another run have the folder."""
-        self._held.close()
+        """Note the end of the run, checkpoint, let another run have the folder."""
+        with self._held, suppress(DiskFull):
+            self.alive()
+
+    def alive(self) -> None:
+        """Note that the run goes on: what it did not see after this it did not watch for."""
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE runs SET ended_ms = ? WHERE run = ?", (self.read_clock().wall_ms, self.run)
+            )
 
     def __enter__(self) -> "EventStore":
         return self
@@ -119,29 +173,79 @@ class EventStore:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _write_snapshot(self, event: Event) -> str:
-        stamp = event.peak.captured_at.strftime("%Y%m%dT%H%M%S%f")[:-3]
-        name = f"{SNAPSHOTS}/{stamp}Z-{clock.boot_id()[:8]}-{event.peak.monotonic_ns}.jpg"
-        write_file(self.folder / name, as_jpeg(event.peak.image))
-        return name
+    def _begin(self, origin: Mapping[str, Any]) -> int:
+        now = self.read_clock()
+        row = {
+            "first_seq": self._numbers.next, "started_ms": now.wall_ms,
+            "monotonic_ns": now.monotonic_ns, "boot_id": now.boot_id,
+            "clock_quality": now.quality, "clock_shift_ms": 0, **origin,
+        }  # fmt: skip
+        return insert(self._connection, "runs", row)
 
+    def _files(self, waiting: Sequence[Pending], numbers: range) -> Iterator[tuple[str, bytes]]:
+        """The pictures by their names below the store."""
+        for one, seq in _numbered(waiting, numbers):
+            if isinstance(one, PendingEvent):
+                name = f"{SNAPSHOTS}/{_stamp(one.row['started_ms'])}-{seq:06d}.jpg"
+                one.row["snapshot"] = name if one.picture is not None else ""
+                if one.picture is not None:
+                    yield name, one.picture.encoded()
+            elif isinstance(one, PendingClip):
+                yield f"{CLIPS}/{seq:06d}.avi", one.encoded
+            elif isinstance(one, PendingSample):
+                row = one.row
+                place = f"{SAMPLES}/{row['kind']}-{_stamp(row['at_ms'])}-{row['monotonic_ns']}"
+                row["file"] = f"{place}.jpg"
+                yield row["file"], one.picture.encoded()
 
-def _compact(trace: Iterable[Moment]) -> str:
-    """A story of 100 Moments in 6 KB; every digit of its floats would make it 11."""
-    rows = [
-        astuple(
-            replace(
-                moment,
-                elapsed_s=round(moment.elapsed_s, 6),
-                score=round(moment.score, 4),
-                second=round(moment.second, 4),
-                novelty=None if moment.novelty is None else round(moment.novelty, 4),
-            )
+    def _write_one(
+        self, connection: sqlite3.Connection, one: Pending, seq: int, files: Mapping[str, bytes]
+    ) -> StoredEvent | StoredHealth | None:
+        if isinstance(one, PendingEvent):
+            size = len(files.get(one.row["snapshot"], b""))
+            row = {"seq": seq, **one.row, "picture_bytes": size}
+            insert(connection, "events", {**row, "trace": one.trace})
+            self._tell(connection, "event", seq)
+            return event_of(row)
+        if isinstance(one, PendingHealth):
+            number = insert(connection, "health", one.row)
+            self._tell(connection, "health", number)
+            return health_of({"seq": number, **one.row})
+        if isinstance(one, PendingSample):
+            insert(connection, "samples", {**one.row, "bytes": len(files[one.row["file"]])})
+            return None
+        name = f"{CLIPS}/{seq:06d}.avi"
+        changed = connection.execute(
+            "UPDATE events SET clip = ?, picture_bytes = picture_bytes + ? WHERE seq = ?",
+            (name, len(one.encoded), seq),
         )
-        for moment in trace
-    ]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+        if not changed.rowcount:  # deleted meanwhile
+            (self.folder / name).unlink(missing_ok=True)
+        return None
+
+    def _tell(self, connection: sqlite3.Connection, kind: str, ref: int) -> None:
+        if self._outbox:
+            tell(connection, kind, [ref])
 
 
-def _iso(when: datetime) -> str:
-    return when.isoformat(timespec="milliseconds")
+def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+    """Add a row; gives its number."""
+    marks = ",".join("?" * len(row))
+    cursor = connection.execute(
+        f"INSERT INTO {table} ({','.join(row)}) VALUES ({marks})", list(row.values())
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def _numbered(waiting: Sequence[Pending], numbers: range) -> Iterator[tuple[Pending, int]]:
+    """Each with its event's number; 0 for what has none."""
+    fresh = iter(numbers)
+    for one in waiting:
+        if isinstance(one, PendingEvent):
+            yield one, next(fresh)
+        else:
+            yield one, one.seq if isinstance(one, PendingClip) else 0
+
+
+def _stamp(wall_ms: int) -> str:
+    return clock.from_ms(wall_ms).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"

@@ -1,18 +1,25 @@
 """Looking into a store without writing to it; a run may be writing meanwhile."""
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
 from ..records import Moment
 from .database import DATABASE, translated
-from .rows import StoredEvent, StoredHealth, StoredRun
+from .pending import expand
+from .rows import (
+    StoredEvent,
+    StoredHealth,
+    StoredRun,
+    columns_of,
+    event_of,
+    health_of,
+    run_of,
+)
 
 
 def read_events(
@@ -27,29 +34,27 @@ def read_events(
         seq: only the event of this number.
     """
     wanted = {"label": label or None, "seq": seq}
-    rows = _select(folder, "events", StoredEvent, wanted, last)
-    return [StoredEvent(**row) for row in rows]
+    return [event_of(row) for row in _select(folder, "events", StoredEvent, wanted, last)]
 
 
 def read_health(folder: Path, *, last: int | None = None) -> list[StoredHealth]:
     """What happened to the camera, oldest first."""
-    rows = _select(folder, "health", StoredHealth, {}, last)
-    return [StoredHealth(**{**row, "ok": bool(row["ok"])}) for row in rows]
+    return [health_of(row) for row in _select(folder, "health", StoredHealth, {}, last)]
 
 
 def read_run(folder: Path, run: int) -> StoredRun | None:
     """What a run was started with; None for events written before that was kept."""
     rows = _select(folder, "runs", StoredRun, {"run": run}, None)
-    return StoredRun(**rows[0]) if rows else None
+    return run_of(rows[0]) if rows else None
 
 
 def read_trace(folder: Path, seq: int) -> tuple[Moment, ...]:
     """An event's story; empty for events written before it was kept."""
-    with _connected(folder) as connection:
-        if "trace" not in _columns(connection, "events"):
+    with connected(folder) as connection:
+        if "trace" not in columns(connection, "events"):
             return ()
         found = connection.execute("SELECT trace FROM events WHERE seq = ?", (seq,)).fetchone()
-    return tuple(Moment(*point) for point in json.loads(found[0])) if found else ()
+    return expand(found[0]) if found else ()
 
 
 def _select(
@@ -57,25 +62,31 @@ def _select(
 ) -> list[dict[str, Any]]:
     """Rows as mappings; columns that an older store lacks are left out, their defaults count."""
     given = {name: value for name, value in wanted.items() if value is not None}
-    with _connected(folder) as connection:
-        there = _columns(connection, table)
+    with connected(folder) as connection:
+        there = columns(connection, table)
         if not there and table != "events":
             return []
-        names = [field.name for field in fields(record) if field.name in there]
+        names = columns_of(record, there)
         query = f"SELECT {','.join(names)} FROM {table}"
         query += " WHERE " + " AND ".join(f"{name} = ?" for name in given) if given else ""
-        query += " ORDER BY 1 DESC"
+        query += f" ORDER BY {'run' if table == 'runs' else 'seq'} DESC"
         query += f" LIMIT {int(last)}" if last is not None else ""
         rows = connection.execute(query, list(given.values())).fetchall()
     return [dict(zip(names, row, strict=True)) for row in reversed(rows)]
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+def columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    """Of a table as it is there, which an older release may have made; empty without it."""
     return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 @contextmanager
-def _connected(folder: Path) -> Iterator[sqlite3.Connection]:
+def connected(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The database, read-only.
+
+    Raises:
+        StoreError: there is none, or it may not be read.
+    """
     path = folder / DATABASE
     with _permitted(folder):
         there = path.exists()

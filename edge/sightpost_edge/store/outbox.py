@@ -1,0 +1,141 @@
+"""What has still to be told to others: rows that go away only when the receiver has acknowledged.
+
+The writer adds a row in the transaction of what it tells of. An uplink, a process of its own,
+reads them here and keeps a cursor file, ``uplink/NAME.json``, with the highest number up to which
+everything is acknowledged; the writer reads that and deletes.
+"""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .reading import columns, connected
+from .rows import StoredEvent, StoredHealth, event_of, health_of
+
+log = logging.getLogger("sightpost")
+
+UPLINK = "uplink"
+KINDS = ("event", "health", "correction", "drops")
+MAX_ROWS = 100_000
+"""Beyond so many the oldest are given up and counted: 100,000 events wait in 3 MB."""
+GIVEN_UP = "outbox rows given up"
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One thing to tell: an event, the same event with its times put right ("correction"), what
+    happened to the camera, or what had to be dropped so far, by name."""
+
+    id: int
+    kind: str
+    event: StoredEvent | None = None
+    health: StoredHealth | None = None
+    drops: Mapping[str, int] | None = None
+
+
+def read_outbox(folder: Path, *, after: int, limit: int) -> list[Parcel]:
+    """What comes next after number ``after``, in order; at most ``limit`` rows are looked at.
+
+    An event that was deleted meanwhile has no Parcel; it was counted when it was deleted.
+
+    Raises:
+        StoreError: there is no store, or it may not be read.
+    """
+    with connected(folder) as connection:
+        if not columns(connection, "outbox"):
+            return []
+        connection.row_factory = sqlite3.Row
+        rows = connection.execute(
+            "SELECT id, kind, ref FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+        ).fetchall()
+        found = [_parcel(connection, *row) for row in rows]
+    return [parcel for parcel in found if parcel is not None]
+
+
+def store_id(folder: Path) -> str:
+    """Of this database file: another one counts its outbox from the beginning again."""
+    with connected(folder) as connection:
+        if not columns(connection, "store"):
+            return ""
+        return str(connection.execute("SELECT id FROM store").fetchone()[0])
+
+
+def _parcel(connection: sqlite3.Connection, number: int, kind: str, ref: int) -> Parcel | None:
+    if kind == "drops":
+        drops = dict(
+            connection.execute("SELECT name, value FROM counters ORDER BY name").fetchall()
+        )
+        return Parcel(number, kind, drops=drops)
+    table = "health" if kind == "health" else "events"
+    row = connection.execute(f"SELECT * FROM {table} WHERE seq = ?", (ref,)).fetchone()
+    if row is None:
+        return None
+    values: dict[str, Any] = dict(row)
+    if kind == "health":
+        return Parcel(number, kind, health=health_of(values))
+    return Parcel(number, kind, event=event_of(values))
+
+
+def tell(connection: sqlite3.Connection, kind: str, refs: Sequence[int]) -> None:
+    """Add rows; within a transaction of the writer."""
+    connection.executemany(
+        "INSERT INTO outbox (kind, ref) VALUES (?, ?)", [(kind, ref) for ref in refs]
+    )
+
+
+def acknowledged(folder: Path, connection: sqlite3.Connection) -> int:
+    """Up to which number every uplink has what it was told; 0 before any was."""
+    (store,) = connection.execute("SELECT id FROM store").fetchone()
+    cursors = [_cursor(path, store) for path in sorted((folder / UPLINK).glob("*.json"))]
+    known = [cursor for cursor in cursors if cursor is not None]
+    return min(known, default=0)
+
+
+def prune(connection: sqlite3.Connection, acked: int, *, most: int = MAX_ROWS) -> int:
+    """Delete what is acknowledged and, beyond ``most`` rows, the oldest; gives how many of these.
+
+    The newest row stays in any case, so that no number is used twice. Within a transaction.
+    """
+    connection.execute(
+        "DELETE FROM outbox WHERE id <= ? AND id < (SELECT max(id) FROM outbox)", (acked,)
+    )
+    ends = connection.execute("SELECT min(id), max(id) FROM outbox").fetchone()
+    if ends[0] is None or ends[1] - ends[0] < most:
+        return 0
+    cursor = connection.execute("DELETE FROM outbox WHERE id <= ?", (ends[1] - most,))
+    count(connection, GIVEN_UP, cursor.rowcount)
+    return cursor.rowcount
+
+
+def count(connection: sqlite3.Connection, name: str, number: int) -> None:
+    """Add to a counter that stays for ever; within a transaction."""
+    connection.execute(
+        "INSERT INTO counters VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        (name, number),
+    )
+
+
+def read_counters(folder: Path) -> dict[str, int]:
+    """Everything that was ever dropped, by name."""
+    with connected(folder) as connection:
+        if not columns(connection, "counters"):
+            return {}
+        with closing(connection.execute("SELECT name, value FROM counters ORDER BY name")) as rows:
+            return dict(rows.fetchall())
+
+
+def _cursor(path: Path, store: str) -> int | None:
+    """The number in a cursor file, 0 where it is about another database; None if it is none."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(kept, dict) or "acked" not in kept:
+            return None
+        return int(kept["acked"]) if kept.get("store") == store else 0
+    except (OSError, ValueError, TypeError):
+        return None

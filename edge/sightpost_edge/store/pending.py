@@ -1,0 +1,167 @@
+"""What waits to be written: rows as they will be, and the pictures that go before them."""
+
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, field, replace
+from typing import Any
+
+from ..clock import Reading, to_ms
+from ..image import Image, as_jpeg
+from ..records import Event, Frame, Health, Moment
+
+RECORDING = "recording"
+"""The clock quality of what was not seen just now: a file's times are what its camera said."""
+
+
+class Picture:
+    """An image until somebody needs it as a file."""
+
+    def __init__(self, image: Image) -> None:
+        self._image: Image | None = image
+        self._encoded = b""
+
+    def encoded(self) -> bytes:
+        """As a JPEG; the pixels are let go."""
+        if self._image is not None:
+            self._encoded, self._image = as_jpeg(self._image), None
+        return self._encoded
+
+
+@dataclass(slots=True)
+class PendingEvent:
+    """An Event that is not durable yet; ``row`` lacks its number and its picture's name."""
+
+    row: dict[str, Any]
+    trace: bytes = field(repr=False)
+    picture: Picture | None = None
+
+    @property
+    def size(self) -> int:
+        """Of its picture, in bytes."""
+        return 0 if self.picture is None else len(self.picture.encoded())
+
+
+@dataclass(frozen=True, slots=True)
+class PendingHealth:
+    """What happened to the camera."""
+
+    row: dict[str, Any]
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PendingClip:
+    """The frames around the event ``seq``, as an AVI file."""
+
+    seq: int
+    encoded: bytes = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.encoded)
+
+
+@dataclass(slots=True)
+class PendingSample:
+    """A frame worth labelling; ``row`` lacks its file."""
+
+    row: dict[str, Any]
+    picture: Picture
+
+    @property
+    def size(self) -> int:
+        """Of its picture, in bytes."""
+        return len(self.picture.encoded())
+
+
+Pending = PendingEvent | PendingHealth | PendingClip | PendingSample
+
+
+def pending_event(
+    event: Event, reading: Reading, origin: dict[str, Any], *, live: bool, snapshot: bool
+) -> PendingEvent:
+    """An Event's row; of its pictures only the one that will be kept is held on to.
+
+    Wall times of what was just seen come from one reading of the clocks, so that a clock that is
+    set meanwhile cannot turn an event's end before its beginning.
+    """
+    started_ms, ended_ms = _walls(event, reading, live=live)
+    peak = min(event.trace, key=lambda m: abs(m.elapsed_s - event.peak.elapsed_s), default=None)
+    row = {
+        "label": event.label,
+        "score": round(event.score, 6),
+        "started_ms": started_ms,
+        "ended_ms": ended_ms,
+        "started_s": round(event.started.elapsed_s, 6),
+        "ended_s": round(event.ended.elapsed_s, 6),
+        "peak_s": round(event.peak.elapsed_s, 6),
+        "decided_s": round(event.decided.elapsed_s, 6),
+        "monotonic_ns": event.peak.monotonic_ns,
+        "boot_id": reading.boot_id,
+        "clock_quality": reading.quality if live else RECORDING,
+        "clock_shift_ms": 0,
+        "frames": event.frames,
+        "frame_name": event.peak.name,
+        "reason": event.reason,
+        "region": event.region,
+        "named_by": event.named_by,
+        "novelty": peak.novelty if peak else None,
+        "snapshot": "",
+        "clip": "",
+        "marked": 0,
+        **origin,
+    }
+    picture = Picture(event.peak.image) if snapshot else None
+    return PendingEvent(row, zlib.compress(compact(event.trace).encode()), picture)
+
+
+def _walls(event: Event, reading: Reading, *, live: bool) -> tuple[int, int]:
+    """When it started and ended, ms since 1970."""
+    if not live:
+        return to_ms(event.started.captured_at), to_ms(event.ended.captured_at)
+    peak_ms = reading.wall_of(event.peak.monotonic_ns)
+
+    def wall(frame: Frame) -> int:
+        return peak_ms + round((frame.elapsed_s - event.peak.elapsed_s) * 1000)
+
+    return wall(event.started), wall(event.ended)
+
+
+def pending_health(health: Health, reading: Reading, run: int, *, live: bool) -> PendingHealth:
+    """What happened to the camera, as a row."""
+    return PendingHealth({
+        "run": run,
+        "at_ms": reading.wall_of(health.monotonic_ns) if live else to_ms(health.at),
+        "monotonic_ns": health.monotonic_ns,
+        "boot_id": reading.boot_id,
+        "clock_quality": reading.quality if live else RECORDING,
+        "clock_shift_ms": 0,
+        "fault": health.fault,
+        "ok": int(health.ok),
+        "detail": health.detail,
+    })  # fmt: skip
+
+
+def compact(trace: Iterable[Moment]) -> str:
+    """A story of 100 Moments in 6 KB; every digit of its floats would make it 11."""
+    rows = [
+        astuple(
+            replace(
+                moment,
+                elapsed_s=round(moment.elapsed_s, 6),
+                score=round(moment.score, 4),
+                second=round(moment.second, 4),
+                novelty=None if moment.novelty is None else round(moment.novelty, 4),
+            )
+        )
+        for moment in trace
+    ]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+def expand(trace: bytes | str) -> tuple[Moment, ...]:
+    """A story as it was kept, also by older releases."""
+    text = zlib.decompress(trace).decode() if isinstance(trace, bytes) else trace
+    return tuple(Moment(*point) for point in json.loads(text))
