@@ -9,7 +9,8 @@ COMMANDS = (
     (), ("demo",), ("data",), ("data", "check"), ("data", "split"), ("data", "preview"),
     ("train",), ("convert",), ("inspect",), ("bench",), ("classify",), ("run",),
     ("replay",), ("why",), ("events",), ("events", "list"), ("events", "show"),
-    ("events", "health"), ("events", "export"),
+    ("events", "health"), ("events", "count"), ("events", "chart"), ("events", "mark"),
+    ("events", "unmark"), ("events", "samples"), ("events", "export"), ("uplink",),
     ("keys",), ("keys", "new"), ("keys", "show"),
 )  # fmt: skip
 

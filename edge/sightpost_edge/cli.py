@@ -26,11 +26,12 @@ DEVICE_COMMANDS = {
     "inspect": "sightpost_edge.commands.inspect:inspect",
     "replay": "sightpost_edge.commands.replay:replay",
     "why": "sightpost_edge.commands.why:why",
+    "uplink": "sightpost_edge.commands.uplink:uplink",
     "keys": "sightpost_edge.commands.keys:keys",
 }
 ORDER = (
     "demo", "data", "train", "convert", "inspect", "bench", "classify", "run", "events", "why",
-    "replay", "keys",
+    "replay", "uplink", "keys",
 )  # fmt: skip
 
 
@@ -95,6 +96,7 @@ app = typer.Typer(
     help="From a folder of labelled photos to a camera that logs what it sees.",
     epilog="Exit codes: 0 done, 2 usage, 3 photos, 4 model, 5 camera or recording, 6 missing "
     "extra, 7 store or disk, 8 conversion refused, 9 training, 10 target, 11 pins, "
+    "12 nothing could be sent, "
     "130 interrupted, 141 the reader of the output went away.",
 )
 

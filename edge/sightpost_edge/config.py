@@ -8,16 +8,22 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .clips import ClipSettings
 from .contract import Contract
 from .errors import ConfigError, nearest
+from .export.deployment import Deployment
 from .heat import Thermometer
 from .judge import FrameJudge, HealthSettings
 from .motion import MotionSettings
 from .pace import Pace, RateSettings
 from .pixels import WHOLE, Region
 from .rules import UNKNOWN, Rules
+from .sampling import SampleSettings
 from .sinks.gpio import ANY, PinSettings
 from .sources.settings import CameraSettings
+from .store import default_folder
+from .store.quota import StorageSettings
+from .uplink.settings import MqttSettings
 
 T = TypeVar("T")
 
@@ -28,10 +34,12 @@ log = logging.getLogger("sightpost")
 class Site:
     """One camera station: ``sightpost run --config site.toml``; options on the line win over it.
 
-    ``threads`` 0: as many as pay. ``rules`` are the keys of ``rules.Rules``; thresholds, from which
+    ``name`` is the station's, in messages and exports; the host's where there is none. ``threads``
+    0: as many as pay. ``rules`` are the keys of ``rules.Rules``; thresholds, from which
     predictions are logged and events open, come from the Bundle's contract unless given.
     """
 
+    name: str = ""
     model: str = ""
     source: str = ""
     labels: str = ""
@@ -46,6 +54,11 @@ class Site:
     rate: RateSettings = dataclasses.field(default_factory=RateSettings)
     rules: dict[str, Any] = dataclasses.field(default_factory=dict)
     pins: list[PinSettings] = dataclasses.field(default_factory=list)
+    storage: StorageSettings = dataclasses.field(default_factory=StorageSettings)
+    clips: ClipSettings = dataclasses.field(default_factory=ClipSettings)
+    samples: SampleSettings = dataclasses.field(default_factory=SampleSettings)
+    mqtt: MqttSettings = dataclasses.field(default_factory=MqttSettings)
+    deployment: Deployment = dataclasses.field(default_factory=Deployment)
 
     def __post_init__(self) -> None:
         build(Rules, self.rules, where="rules")
@@ -105,6 +118,11 @@ class Site:
                         f"pin {pin.pin}: no event is ever called {label!r}",
                         hint=nearest(label, known),
                     )
+
+    @property
+    def store_folder(self) -> Path:
+        """Where its events live."""
+        return Path(self.store) if self.store else default_folder()
 
     @property
     def looked_at(self) -> tuple[Region, ...]:

@@ -31,6 +31,8 @@ How a passage gets its one name:
    time is known. At most two names stay in the running, the heaviest, for each keeps a picture.
 9. Too short for its name (``least_s``), or begun while its name was cooling down: no Event.
    What cools down as a label does so as its group too; a group's label is still news.
+10. Rules may change while it runs, and a station may be disarmed: see ``in_force``. What is open
+   ends then, and the next picture begins afresh: nothing smoothed, no label cooling down.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Set
@@ -53,6 +55,7 @@ def decide(
     nothing: Set[str] = frozenset(),
     multi_label: bool = False,
     on_step: Callable[[Step], object] | None = None,
+    in_force: Callable[[], Rules | None] | None = None,
 ) -> Iterator[Event]:
     """Gather Predictions into Events; each Event is yielded when it closes.
 
@@ -64,35 +67,72 @@ def decide(
         nothing: labels that mean "nothing is there"; they never make an Event.
         multi_label: scores are independent of each other; see ``Contract``.
         on_step: called for every Prediction, and when an Event closes, with the reason.
+        in_force: asked at each Prediction for the Rules from now on, None while disarmed: then
+            there is a Step for each Prediction but no Event. It gives the same object until
+            something changes; without it ``rules`` hold to the end.
 
     Raises:
         ConfigError: the rules name labels that the model does not have.
     """
-    return _decide(
-        predictions, rules, Names(rules, labels, nothing, multi_label=multi_label), on_step
-    )
+
+    def named(rules: Rules) -> Names:
+        return Names(rules, labels, nothing, multi_label=multi_label)
+
+    return _decide(predictions, _Station(rules, named, on_step), in_force or (lambda: rules))
+
+
+class _Station:
+    """All regions under the Rules of the moment."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        named: Callable[[Rules], Names],
+        on_step: Callable[[Step], object] | None,
+    ) -> None:
+        self._rules: Rules | None = rules
+        self._named, self._on_step = named, on_step
+        self._names = named(rules)
+        self._regions: dict[str, Gathering] = {}
+
+    def follow(self, rules: Rules | None) -> Iterator[Event]:
+        """From now on these; what is open ends where they are others."""
+        if rules is self._rules:
+            return
+        names = self._names if rules is None else self._named(rules)
+        yield from self.end("disarmed" if rules is None else "rules changed")
+        self._rules, self._names = rules, names
+
+    def step(self, prediction: Prediction) -> list[Event]:
+        """Take one Prediction in; gives the Events that closed with it."""
+        if self._rules is None:
+            if self._on_step is not None:
+                self._on_step(
+                    Step(prediction.frame, prediction.region, "", 0.0, "", 0.0, "disarmed")
+                )
+            return []
+        gathering = self._regions.get(prediction.region)
+        if gathering is None:
+            gathering = Gathering(self._rules, self._names, prediction.region, self._on_step)
+            self._regions[prediction.region] = gathering
+        return gathering.step(prediction)
+
+    def end(self, reason: str) -> Iterator[Event]:
+        """Close what is open, in every region, and begin afresh."""
+        regions, self._regions = self._regions, {}
+        for gathering in regions.values():
+            yield from gathering.end(reason)
 
 
 def _decide(
-    predictions: Iterable[Prediction],
-    rules: Rules,
-    names: Names,
-    on_step: Callable[[Step], object] | None,
+    predictions: Iterable[Prediction], station: _Station, in_force: Callable[[], Rules | None]
 ) -> Iterator[Event]:
-    regions: dict[str, Gathering] = {}
     try:
         for prediction in predictions:
-            gathering = regions.get(prediction.region)
-            if gathering is None:
-                gathering = Gathering(rules, names, prediction.region, on_step)
-                regions[prediction.region] = gathering
-            yield from gathering.step(prediction)
+            yield from station.follow(in_force())
+            yield from station.step(prediction)
     except Exception as exc:
         # What was seen until now is not lost with the camera, nor with a full disk.
-        for gathering in regions.values():
-            yield from gathering.end(
-                "source lost" if isinstance(exc, SourceError) else "run failed"
-            )
+        yield from station.end("source lost" if isinstance(exc, SourceError) else "run failed")
         raise
-    for gathering in regions.values():
-        yield from gathering.end("source ended")
+    yield from station.end("source ended")

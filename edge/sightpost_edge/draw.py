@@ -7,6 +7,9 @@ import numpy as np
 
 from .records import Pixels
 
+Color = tuple[int, int, int]
+"""B,G,R."""
+
 _INK = (40, 40, 40)
 _BAR = (196, 120, 50)  # B,G,R
 _BEST = (70, 150, 40)
@@ -34,7 +37,7 @@ def photo_with_bars(
     small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     canvas = np.full((height + 60, small.shape[1] + 480, 3), 255, np.uint8)
     canvas[45 : 45 + small.shape[0], 15 : 15 + small.shape[1]] = small[..., ::-1]
-    cv2.putText(canvas, _ascii(title), (15, 30), _FONT, 0.65, _INK, 1, cv2.LINE_AA)
+    write(canvas, title, (15, 30), scale=0.65)
     _bars(canvas, small.shape[1] + 45, labels, scores)
     return bytes(cv2.imencode(".png", canvas)[1])
 
@@ -43,13 +46,24 @@ def _bars(canvas: Pixels, left: int, labels: Sequence[str], scores: Sequence[flo
     for row, (label, score) in enumerate(zip(labels, scores, strict=True)):
         top = 60 + row * 78
         color = _BEST if row == 0 else _BAR
-        text = f"{_ascii(label)}  {score:.1%}"
-        cv2.putText(canvas, text, (left, top + 14), _FONT, 0.6, _INK, 1, cv2.LINE_AA)
+        write(canvas, f"{label}  {score:.1%}", (left, top + 14), scale=0.6)
         cv2.rectangle(canvas, (left, top + 24), (left + 400, top + 50), (232, 232, 232), -1)
         if score > 0:
             cv2.rectangle(
                 canvas, (left, top + 24), (left + max(1, round(400 * score)), top + 50), color, -1
             )
+
+
+def write(
+    canvas: Pixels, text: str, at: tuple[int, int], *, scale: float, color: Color = _INK
+) -> None:
+    """Put text on a canvas, its lower left corner at (x, y)."""
+    cv2.putText(canvas, _ascii(text), at, _FONT, scale, color, 1, cv2.LINE_AA)
+
+
+def width_of(text: str, *, scale: float) -> int:
+    """How wide ``write`` makes it, in pixels."""
+    return int(cv2.getTextSize(_ascii(text), _FONT, scale, 1)[0][0])
 
 
 def _ascii(text: str) -> str:

@@ -22,7 +22,8 @@
     │   └── WeightsUnavailable     9   pretrained weights cannot be had or do not fit
     ├── TargetUnreachable         10   the device could not be measured
     │   └── ReportUnreadable      10   what it measured makes no sense here
-    └── PinError                  11   an output pin cannot be driven
+    ├── PinError                  11   an output pin cannot be driven
+    └── UplinkError               12   what waits could not be sent
 
 The figure is the exit code of the command line; 0 is success and 130 an interrupt before the work
 was done. ``sightpost run`` ends with 0 on Ctrl-C or SIGTERM: being stopped is how it finishes.
@@ -150,6 +151,12 @@ class PinError(SightpostError, OSError):
     """An output pin cannot be driven, or can no longer be kept safe."""
 
     exit_code = 11
+
+
+class UplinkError(SightpostError, OSError):
+    """What waits could not be sent; it goes on waiting."""
+
+    exit_code = 12
 
 
 def first_line(exc: BaseException) -> str:

@@ -13,6 +13,7 @@ REASONS = {
     "unknown": "The picture is unlike everything known, and the rules say to ignore such ones.",
     "cooling down": "An Event of this label closed too short a time ago for another one.",
     "late": "The picture is older than the one before it and is left out.",
+    "disarmed": "The station is disarmed: no Event opens, and one that was open has ended.",
     # An Event is open.
     "opened": "A label, or a group of labels, is above its threshold: an Event begins.",
     "going on": "What is there is still above the score at which it counts as gone.",
@@ -28,6 +29,7 @@ REASONS = {
     "source lost": "The camera failed while it was there.",
     "run failed": "The program failed while it was there.",
     "not seen": "Nothing could be seen for a while: what came before it is an Event of its own.",
+    "rules changed": "Somebody changed the rules while it was there: the new ones begin afresh.",
     # A closed Event is dropped.
     "too short": "It was there for less time than an Event of its label must last: none is made.",
 }

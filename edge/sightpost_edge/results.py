@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import __version__
 from .bulk import Answer
 from .bundle import Bundle
 from .contract import Contract
+from .export.deployment import kind_of
+from .export.megadetector import CATEGORIES, detection, entry_line, information, parts
 
 TOP = 5
 
@@ -141,14 +142,8 @@ class Csv(Lines):
         return (words[0], False) if len(words) == 3 else None
 
 
-CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}
-CATEGORY_OF = {"person": "2", "human": "2", "vehicle": "3"}
-"""Every other label is an "animal": the three are all that the format's readers know."""
-
-
 class MegaDetector:
-    """The camera-trap world's exchange format (github.com/agentmorris/MegaDetector, its file
-    megadetector-output-format.md), read by Timelapse and AddaxAI.
+    """The camera-trap world's exchange format: see ``export.megadetector``.
 
     The model looks at whole photos: each is one detection whose box is the whole photo. Its
     ``conf`` is the best score of a label other than blank, so that readers' thresholds find the
@@ -168,7 +163,7 @@ class MegaDetector:
             entry |= {"failure": answer.failure, "detections": None}
         else:
             entry["detections"] = [_detection(answer, self._contract)]
-        return f"{'' if first else ','}{json.dumps(entry, ensure_ascii=False)}\n"
+        return entry_line(entry, first=first)
 
     def name(self, path: Path) -> str:
         """Relative to the folder that was given, as the format's readers expect."""
@@ -181,20 +176,16 @@ class MegaDetector:
 
 def _head(bundle: Bundle) -> str:
     contract = bundle.contract
-    labels = {str(i): label for i, label in enumerate(contract.labels)}
-    parts = {
-        "info": {
-            "format_version": "1.4",
-            "detector": f"none: whole photos, sightpost {__version__}",
-            "detector_metadata": {"typical_detection_threshold": contract.threshold},
-            "classifier": f"{name_of(Path(bundle.path.name))} sha256:{bundle.digest}",
-            "classifier_metadata": {"typical_classification_threshold": contract.threshold},
-        },
-        "detection_categories": CATEGORIES,
-        "classification_categories": labels,
-    }
-    lines = [f'"{key}": {json.dumps(part, ensure_ascii=False)},\n' for key, part in parts.items()]
-    return "{" + "".join(lines) + '"images": [\n'
+    told = parts(
+        info=information(
+            f"{name_of(Path(bundle.path.name))} sha256:{bundle.digest}",
+            detector_metadata={"typical_detection_threshold": contract.threshold},
+            classifier_metadata={"typical_classification_threshold": contract.threshold},
+        ),
+        detection_categories=CATEGORIES,
+        classification_categories={str(i): label for i, label in enumerate(contract.labels)},
+    )
+    return f'{{{told},\n"images": [\n'
 
 
 def _detection(answer: Answer, contract: Contract) -> dict[str, Any]:
@@ -202,17 +193,8 @@ def _detection(answer: Answer, contract: Contract) -> dict[str, Any]:
     scores = [float(score) for score in answer.outputs.scores]
     order = sorted(range(len(scores)), key=lambda i: -scores[i])
     shown = [i for i in order if contract.labels[i] not in contract.nothing] or order
-    return {
-        "category": CATEGORY_OF.get(contract.labels[shown[0]].lower(), "1"),
-        "conf": _share(scores[shown[0]]),
-        "bbox": [0.0, 0.0, 1.0, 1.0],
-        "classifications": [[str(i), _share(scores[i])] for i in order[:TOP]],
-    }
-
-
-def _share(score: float) -> float:
-    """Dequantized scores may reach a little beyond 0 and 1."""
-    return round(min(1.0, max(0.0, score)), 4)
+    kind = kind_of(contract.labels[shown[0]], {})
+    return detection(kind, scores[shown[0]], [(str(i), scores[i]) for i in order[:TOP]])
 
 
 def _read_json(line: str, key: str) -> tuple[str, bool] | None:

@@ -7,16 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .draw import Color, width_of, write
 from .pixels import read_photo
 from .records import Pixels
 from .story import facts, title
 from .why import Explanation
 
-Color = tuple[int, int, int]
-
 _INK, _GREY, _PALE = (40, 40, 40), (150, 150, 150), (205, 205, 205)  # B,G,R
 _OWN, _OTHER, _LIMIT = (70, 150, 40), (196, 120, 50), (60, 60, 200)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SMALL, _LARGE = 0.48, 0.65
 _MARGIN, _WIDTH, _PICTURE, _CHART, _LINE, _NAME = 20, 1180, 330, 280, 22, 100
 """Pixels."""
@@ -64,19 +62,14 @@ def _small(snapshot: Path) -> Pixels:
     return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA)[..., ::-1], np.uint8)
 
 
-def _plain(text: str) -> str:
-    """OpenCV's built-in letters are ASCII only."""
-    return text.encode("ascii", "replace").decode()
-
-
 def _width(text: str) -> int:
-    return int(cv2.getTextSize(_plain(text), _FONT, _SMALL, 1)[0][0])
+    return width_of(text, scale=_SMALL)
 
 
 def _write(
     canvas: Pixels, text: str, at: tuple[int, int], *, scale: float = _SMALL, color: Color = _INK
 ) -> None:
-    cv2.putText(canvas, _plain(text), at, _FONT, scale, color, 1, cv2.LINE_AA)
+    write(canvas, text, at, scale=scale, color=color)
 
 
 class _Chart:

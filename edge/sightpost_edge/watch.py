@@ -28,8 +28,24 @@ class EventSink(Protocol):
     def deliver(self) -> None:
         """Pass on what has become durable since the last call."""
 
+    def flush(self) -> None:
+        """Wait until all that was put is durable, unless the disk is full."""
+
     def close(self) -> None:
         """Keep all that was put; ``deliver`` still passes it on."""
+
+
+class Onlooker(Protocol):
+    """Anything else that watches along, as ``keepsakes.Keepsakes`` does."""
+
+    def see(self, prediction: Prediction) -> None:
+        """The next Prediction."""
+
+    def step(self, step: Step) -> None:
+        """What the rules said."""
+
+    def finish(self) -> None:
+        """The Predictions have ended, and all Events are delivered; the keeper is still open."""
 
 
 class Actuator(Protocol):
@@ -123,32 +139,53 @@ def watch(
     log: PredictionSink | None = None,
     pins: Actuator | None = None,
     tally: Tally | None = None,
+    beside: Onlooker | None = None,
+    in_force: Callable[[], Rules | None] | None = None,
     on_frame: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
     """Run until the Predictions end, then close the keeper.
 
-    Predictions of a ``nothing`` label are logged like all others but never open an Event.
+    ``in_force`` may change the rules meanwhile; see ``decide``. Predictions of a ``nothing`` label
+    are logged like all others but never open an Event.
     """
     tally = tally or Tally()
     enter = {label: rules.of(label).threshold or 0.0 for label in labels}
 
-    def on_seen(tally: Tally) -> None:
+    def on_seen(tally: Tally, prediction: Prediction) -> None:
         keeper.deliver()
+        if beside is not None:
+            beside.see(prediction)
         on_frame(tally)
+
+    def on_step(step: Step) -> None:
+        acting.step(step)
+        if beside is not None:
+            beside.step(step)
 
     seen = _observe(predictions, tally, enter, log, pins, on_seen)
     acting = Acting(pins, tally, gap_s=rules.gap_s)
     try:
         for event in decide(
             seen, rules, labels=labels, nothing=nothing, multi_label=multi_label,
-            on_step=acting.step,
+            on_step=on_step, in_force=in_force,
         ):  # fmt: skip
             tally.events += 1
             keeper.put(event, snapshot=snapshots)
     finally:
+        _finish(keeper, beside)
+    return tally
+
+
+def _finish(keeper: EventSink, beside: Onlooker | None) -> None:
+    """What was seen until now is kept and told, whatever ended the Predictions."""
+    try:
+        keeper.flush()
+        keeper.deliver()
+        if beside is not None:
+            beside.finish()
+    finally:
         keeper.close()
         keeper.deliver()
-    return tally
 
 
 class Acting:
@@ -185,7 +222,7 @@ def _observe(
     enter: Mapping[str, float],
     log: PredictionSink | None,
     pins: Actuator | None,
-    on_frame: Callable[[Tally], None],
+    on_seen: Callable[[Tally, Prediction], None],
 ) -> Iterator[Prediction]:
     for prediction in predictions:
         tally.count(prediction)
@@ -196,5 +233,5 @@ def _observe(
             if log is not None:
                 log.write(prediction)
                 tally.logged += 1
-        on_frame(tally)
+        on_seen(tally, prediction)
         yield prediction

@@ -10,18 +10,23 @@ from pathlib import Path
 import pytest
 
 from sightpost_edge import errors
+from sightpost_edge.clips import ClipSettings
 from sightpost_edge.config import Site, build, load
 from sightpost_edge.contract import Contract
 from sightpost_edge.errors import SightpostError
+from sightpost_edge.export.deployment import Deployment
 from sightpost_edge.judge import HealthSettings
 from sightpost_edge.motion import MotionSettings
 from sightpost_edge.pace import RateSettings
 from sightpost_edge.pixels import Region
 from sightpost_edge.rules import ClassRule, Rules
+from sightpost_edge.sampling import SampleSettings
 from sightpost_edge.sinks.gpio import PinSettings
 from sightpost_edge.sources import SCHEMES
 from sightpost_edge.sources.settings import CameraSettings
 from sightpost_edge.store import StoredEvent
+from sightpost_edge.store.quota import StorageSettings
+from sightpost_edge.uplink.settings import MqttSettings
 from sightpost_train.recipe import TrainRecipe
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -41,7 +46,7 @@ def test_the_command_page_is_what_help_says() -> None:
 
 STATION = (
     Site, CameraSettings, Region, MotionSettings, HealthSettings, RateSettings, Rules, ClassRule,
-    PinSettings,
+    PinSettings, StorageSettings, ClipSettings, SampleSettings, MqttSettings, Deployment,
 )  # fmt: skip
 """All tables of a station's config."""
 
@@ -115,14 +120,15 @@ def test_the_example_site_file_is_valid_without_its_comments() -> None:
 
 PAGES = (
     "README.md", "systemd/README.md", "docs/training.md", "docs/conversion.md", "docs/signing.md",
-    "docs/running.md",
+    "docs/running.md", "docs/mqtt.md", "docs/science.md",
 )  # fmt: skip
 GROUPS = ("data", "events", "keys")
 """Commands whose options stand in the sections of their sub-commands."""
 
 
 def commands_in(page: Path) -> list[str]:
-    blocks = re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", page.read_text(), re.M | re.S)
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.M | re.S)
+    blocks = [text for language, text in found if language in ("", "sh", "bash", "console")]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     found = [re.sub(r"\s+#.*", "", line).strip().removeprefix("$ ") for line in lines]
     return [

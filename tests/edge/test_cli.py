@@ -214,7 +214,7 @@ def test_regions_show_where_there_are_any(cli: Cli, bundle_file: Path, tmp_path:
     line = [cli("events", "--store", _store_of(tmp_path / name, region)).stdout.splitlines()
             for name, region in (("a", "gate"), ("b", ""))]  # fmt: skip
     assert line[0][0].split()[3:7] == ["label", "score", "region", "when"]
-    assert line[0][1].split()[4] == "gate"
+    assert line[0][1].split()[5] == "gate"  # a day, an hour
     assert "region" not in line[1][0]
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -623,14 +623,97 @@ def test_steps_say_when_a_pin_goes_up_and_down() -> None:
     assert (steps[7].closed, steps[7].event, steps[7].label) == (True, event, "fox")
 
 
+class Switched:
+    """Rules in force by the number of the Prediction from which on they are."""
+
+    def __init__(self, by_number: dict[int, Rules | None]) -> None:
+        self._by_number, self._asked = by_number, 0
+        self._now = by_number[0]
+
+    def __call__(self) -> Rules | None:
+        self._now = self._by_number.get(self._asked, self._now)
+        self._asked += 1
+        return self._now
+
+
+def switched(
+    shots: Iterable[Prediction], by_number: dict[int, Rules | None]
+) -> tuple[list[Event], list[Step]]:
+    steps: list[Step] = []
+    told = decide(shots, by_number[0] or Rules(), labels=LABELS, nothing={"empty"},
+                  on_step=steps.append, in_force=Switched(by_number))  # fmt: skip
+    return list(told), steps
+
+
+def test_changed_rules_end_what_is_open_and_hold_from_the_next_picture() -> None:
+    """A fox of 0.85 is one at 0.8 but none at 0.9; the event says why it ended where it did."""
+    shots = clip((1.0, {"fox": 0.85}))
+    rules = {0: Rules(smoothing_s=0), 5: Rules(threshold=0.9, smoothing_s=0)}
+    (event,), steps = switched(shots, rules)
+    assert (event.reason, event.ended.index, event.decided.index) == ("rules changed", 400, 400)
+    assert [step.reason for step in steps[-6:]] == ["rules changed", *["below threshold"] * 5]
+    assert steps[-6].closed
+    assert steps[-6].event is event
+
+
+def test_what_is_still_there_opens_an_event_of_its_own_under_changed_rules() -> None:
+    """In each region by itself, and no cool-down of the old rules holds it back."""
+    shots = [p for pair in zip(clip((1.0, FOX), region="a"), clip((1.0, FOX), region="b"),
+                               strict=True) for p in pair]  # fmt: skip
+    found, _ = switched(shots, {0: Rules(cooldown_s=60.0), 10: Rules(threshold=0.9)})
+    assert [(e.region, e.reason) for e in found] == [
+        ("a", "rules changed"), ("b", "rules changed"), ("a", "source ended"), ("b", "source ended")
+    ]  # fmt: skip
+
+
+def test_a_disarmed_station_makes_no_events_and_goes_on_counting() -> None:
+    """Disarmed in the middle of a fox, armed again in the middle of the next one."""
+    shots = clip((1.0, FOX), (1.0, {"empty": 1.0}), (1.0, FOX))
+    armed = Rules(smoothing_s=0)
+    found, steps = switched(shots, {0: armed, 5: None, 25: armed})
+    assert [(e.reason, e.started.index, e.ended.index) for e in found] == [
+        ("disarmed", 0, 400), ("source ended", 2500, 2900)
+    ]  # fmt: skip
+    quiet = [step for step in steps if step.reason == "disarmed" and not step.closed]
+    assert [step.frame.index for step in quiet] == list(range(500, 2500, 100))
+    assert not any(step.open or step.label for step in quiet)
+    assert len(steps) == len(shots) + 2
+
+
+def test_a_station_may_begin_disarmed() -> None:
+    """What was switched off before a restart stays off after it."""
+    assert switched(clip((1.0, FOX)), {0: None})[0] == []
+
+
+def test_the_same_rules_again_change_nothing() -> None:
+    """Asked at each Prediction, answered with the same object: nothing begins afresh."""
+    rules = Rules()
+    (event,), _ = switched(clip((1.0, FOX)), {0: rules, 5: rules})
+    assert event.frames == 10
+
+
+def test_rules_the_model_does_not_fit_lose_no_event() -> None:
+    """Whoever hands over such rules learns of it; what was seen until then is told."""
+    found: list[Event] = []
+    wrong = Switched({0: Rules(), 5: Rules(nothing=["cat"])})
+    with pytest.raises(ConfigError, match="cat"):
+        found.extend(decide(clip((1.0, FOX)), Rules(), labels=LABELS, in_force=wrong))
+    assert [event.reason for event in found] == ["run failed"]
+
+
 def test_every_reason_is_given_and_each_is_explained() -> None:
     """The table is complete, and holds nothing that never happens."""
     nothing, rest = {"empty": 1.0}, (1.0, {"empty": 1.0})
     given: set[str] = set()
 
-    def play(shots: Iterable[Prediction], **rules: Any) -> None:
+    def play(
+        shots: Iterable[Prediction],
+        in_force: Callable[[], Rules | None] | None = None,
+        **rules: Any,
+    ) -> None:
         told = decide(shots, Rules(**{"smoothing_s": 0.0, **rules}), labels=LABELS,
-                      nothing={"empty"}, on_step=lambda step: given.add(step.reason))  # fmt: skip
+                      nothing={"empty"}, on_step=lambda step: given.add(step.reason),
+                      in_force=in_force)  # fmt: skip
         with contextlib.suppress(SourceLost, DiskFull):
             list(told)
 
@@ -655,6 +738,8 @@ def test_every_reason_is_given_and_each_is_explained() -> None:
     play(lost())
     play(broken())
     play([*clip((1.0, FOX)), look(60.0, FOX)])
+    play(clip((1.0, FOX)), in_force=Switched({0: Rules(), 5: Rules(threshold=0.9)}))
+    play(clip((1.0, FOX)), in_force=Switched({0: Rules(), 5: None}))
     assert given == set(REASONS)
     assert all(text.endswith(".") for text in REASONS.values())
 

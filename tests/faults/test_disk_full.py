@@ -1,34 +1,57 @@
-"""A full disk: one clear message, nothing acknowledged is lost, nothing half-written stays."""
+"""A full disk: one clear message, nothing acknowledged is lost, nothing half-written stays; and a
+camera's run waits it out, however it came to be full."""
 
+import contextlib
 import json
 import os
+import signal
+import sqlite3
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from sightpost_edge.durable import write_file
 from sightpost_edge.errors import DiskFull
 from sightpost_edge.store import read_events
+from sightpost_edge.store.ballast import Space
+from sightpost_edge.store.outbox import read_counters
+from sightpost_edge.store.quota import StorageSettings
 from sightpost_edge.testing import colour
 
-from ..conftest import TrainedRun
+from ..conftest import TrainedRun, command
+from ..edge.store_rig import Rig
+from .conftest import ReportFault
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    folder = tmp_path / "small"
+def mounted(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of this size."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small file system needs root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    yield from mounted(tmp_path / "small", "1m")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    yield from mounted(tmp_path / "disk", "2m")
 
 
 def test_a_full_disk_ends_the_run_and_loses_nothing(
@@ -79,3 +102,251 @@ def test_training_goes_on_once_there_is_space(trained_run: TrainedRun, small_dis
     run_training(trained_run.photos, run, recipe, resume=True)
     assert (run / "metrics.json").exists()
     assert not (run / "unfinished").exists()
+
+
+# A camera's run on a disk of 2 MiB
+
+SITE = """
+[camera]
+realtime = true
+loop = true
+[motion]
+enabled = false
+[rules]
+smoothing_s = 0.0
+switch_s = 0.1
+[clips]
+before_s = {clip_s}
+after_s = {clip_s}
+"""
+
+
+class OtherProgram:
+    """Fills the disk to the last byte; a runaway one takes what comes free at once."""
+
+    def __init__(self, disk: Path, *, runaway: bool) -> None:
+        self._path = disk / "other.log"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._write, args=(runaway,), daemon=True)
+
+    def _write(self, runaway: bool) -> None:
+        with self._path.open("ab", buffering=0) as file:
+            while not self._ended.wait(0.01):
+                for size in (65536, 4096, 1):
+                    with contextlib.suppress(OSError):
+                        while file.write(b"x" * size) == size:
+                            pass
+                if not runaway:
+                    return
+
+    def __enter__(self) -> "OtherProgram":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._path.unlink()
+
+
+class Station:
+    """``sightpost run`` on a recording at its own speed, as if it were a camera: 2.5 events a
+    second, told by picture after picture whether it goes on."""
+
+    def __init__(self, disk: Path, beside: Path, bundle_file: Path, *, clips: bool) -> None:
+        self.store, self._log = disk / "store", beside / "predictions.jsonl"
+        config, clip = beside / "site.toml", beside / "line.avi"
+        config.write_text(SITE.format(clip_s=1.0 if clips else 0.0))
+        write_recording(clip)
+        self._errors = (beside / "errors.txt").open("w+")
+        self.process = subprocess.Popen(
+            command("run", "--config", config, "--model", bundle_file, "--source", clip,
+                    "--store", self.store, "--log", self._log, "--json"),
+            stdout=subprocess.PIPE, stderr=self._errors, text=True,
+        )  # fmt: skip
+        self.acknowledged: list[tuple[float, int]] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.acknowledged.append((time.monotonic(), json.loads(line)["seq"]))
+
+    def wait_for(self, count: int, *, within_s: float = 30.0) -> float:
+        """Until so many events are acknowledged; the seconds that took."""
+        began_s = time.monotonic()
+        while len(self.acknowledged) < count:
+            assert self.process.poll() is None, self.errors()
+            assert time.monotonic() - began_s < within_s, self.errors()
+            time.sleep(0.02)
+        return time.monotonic() - began_s
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(30) == 0, self.errors()
+        self._reader.join()
+
+    def errors(self) -> str:
+        self._errors.flush()
+        return Path(self._errors.name).read_text()
+
+    def longest_pause_s(self) -> float:
+        """Between two pictures that were classified, from the first to the last."""
+        rows = [json.loads(line) for line in self._log.read_text().splitlines()]
+        times = [datetime.fromisoformat(row["time"]).timestamp() for row in rows]
+        return max(later - earlier for earlier, later in pairwise(times))
+
+    def __enter__(self) -> "Station":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self._errors.close()
+
+    def check(self) -> int:
+        """How many promises are broken: acknowledged events missing, a damaged database, rows
+        that name missing files."""
+        with closing(sqlite3.connect(self.store / "events.db")) as connection:
+            sound = connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        kept = read_events(self.store)
+        names = [name for event in kept for name in (event.snapshot, event.clip) if name]
+        missing = {seq for _, seq in self.acknowledged} - {event.seq for event in kept}
+        return (not sound) + len(missing) + sum(not (self.store / name).is_file() for name in names)
+
+
+def write_recording(path: Path) -> None:
+    """Sixty seconds; another colour every 0.4 s, each picture with noise of its own: 13 KB."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 20, (160, 120))
+    rng = np.random.default_rng(1)
+    shown = [colour(name, width=160, height=120) for name in ("red", "green", "blue")]
+    for index in range(1200):
+        noise = rng.integers(-40, 41, (120, 160, 3))
+        pixels = np.clip(shown[index // 8 % 3] + noise, 0, 255).astype(np.uint8)
+        writer.write(pixels[..., ::-1])
+    writer.release()
+
+
+@pytest.mark.parametrize(
+    "runaway", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["static", "runaway"]
+)
+def test_a_camera_s_run_waits_a_full_disk_out(
+    runaway: bool, disk: Path, tmp_path: Path, bundle_file: Path, report_fault: ReportFault
+) -> None:
+    """Pictures are classified throughout, what was acknowledged is there, and events are kept
+    again soon after there is space, without anybody's help."""
+    with Station(disk, tmp_path, bundle_file, clips=False) as station:
+        station.wait_for(5)
+        with OtherProgram(disk, runaway=runaway):
+            time.sleep(15 if runaway else 3)
+            meanwhile = len(station.acknowledged)
+        recovery_s = station.wait_for(meanwhile + 1)
+        station.wait_for(meanwhile + 4)
+        station.end()
+        broken = station.check()
+        report_fault(
+            f"disk full, {'runaway' if runaway else 'static'}", 1, broken, recovery_s,
+            f"classified throughout, longest pause {station.longest_pause_s():.2f} s",
+        )  # fmt: skip
+        assert "waits in memory" in station.errors(), "the disk was never full"
+        numbers = [seq for _, seq in station.acknowledged]
+        assert broken == 0, station.errors()
+        assert numbers == sorted(set(numbers))
+        assert station.longest_pause_s() < 1.0
+        assert recovery_s < 30
+
+
+def test_a_run_starts_on_a_full_disk(
+    disk: Path, tmp_path: Path, bundle_file: Path, report_fault: ReportFault
+) -> None:
+    """What the last run left as ballast is what this one starts with; then room is made."""
+    with Station(disk, tmp_path, bundle_file, clips=False) as station:
+        station.wait_for(4)
+        station.end()
+    fill(disk)
+    assert Space.of(disk).free == 0
+    with Station(disk, tmp_path, bundle_file, clips=False) as again:
+        took_s = again.wait_for(2)
+        again.acknowledged[:0] = station.acknowledged
+        again.end()
+        broken = again.check()
+    report_fault("start on a full disk", 1, broken, took_s)
+    assert broken == 0
+
+
+@pytest.mark.slow
+def test_its_own_data_never_fill_the_disk(
+    disk: Path, tmp_path: Path, bundle_file: Path, report_fault: ReportFault
+) -> None:
+    """With clips, 2 MB of pictures are seen in less than half a minute; half a disk of 2 MiB is all
+    it takes, rows stay, and nobody ever meets a full disk."""
+    lowest = 1 << 40
+    with Station(disk, tmp_path, bundle_file, clips=True) as station:
+        while len(station.acknowledged) < 25:
+            time.sleep(0.05)
+            assert station.process.poll() is None, station.errors()
+            lowest = min(lowest, Space.of(disk).free)
+        station.end()
+        broken = station.check()
+        full = "no space" in station.errors()
+    report_fault("the store's own data on 2 MiB", 1, broken + full, None, f"{lowest} bytes free")
+    assert not full
+    assert broken == 0
+    assert lowest >= Space.of(disk).reserve
+    assert read_counters(station.store)["clips dropped"] > 0, "the test is too short"
+
+
+# Deleting where there is no room for it
+
+
+def full_rig(disk: Path) -> Rig:
+    """Events with pictures until the disk is full, and a log that is not empty."""
+    rig = Rig(disk / "store")
+    for seq in range(1, 61):
+        rig.event(seq, picture=0, trace=500)
+        (disk / "store" / "snapshots" / f"{seq:06d}.jpg").write_bytes(b"x" * 12_000)
+        rig.connection.execute(
+            "UPDATE events SET snapshot = ?, picture_bytes = 12000 WHERE seq = ?",
+            (f"snapshots/{seq:06d}.jpg", seq),
+        )
+    rig.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return rig
+
+
+def fill(disk: Path) -> None:
+    with (disk / "other").open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            with contextlib.suppress(OSError):
+                while file.write(b"x" * size) == size:
+                    pass
+
+
+def test_without_ballast_even_deleting_fails(disk: Path) -> None:
+    """The reason for it."""
+    rig = full_rig(disk)
+    with closing(rig.connection):
+        fill(disk)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            rig.connection.execute("DELETE FROM events WHERE seq < 30")
+
+
+def test_with_ballast_room_is_made(disk: Path) -> None:
+    """Pictures go, their rows say so, the ballast is back."""
+    rig = full_rig(disk)
+    rig.space = Space.of  # type: ignore[method-assign]
+    with closing(rig.connection):
+        quota = rig.quota(StorageSettings(max_share=1.0))
+        rig.settle(quota)
+        rig.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        held = len(rig.with_picture())
+        fill(disk)
+        assert Space.of(disk).free == 0
+        assert quota.make_room(100_000) > 0
+        assert Space.of(disk).free >= 100_000
+        assert quota.ballast.size == Space.of(disk).ballast
+        assert 0 < len(rig.with_picture()) < held
+        rig.check()

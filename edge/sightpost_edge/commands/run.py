@@ -5,29 +5,19 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from ..bundle import Bundle
     from ..config import Site
-    from ..look import Inbox
     from ..pace import Pace
     from ..records import Health
-    from ..rules import Rules
-    from ..sinks.gpio import Pins
-    from ..sinks.log import PredictionLog
     from ..sources import Source
-    from ..store import Keeper, StoredEvent, StoredHealth
-    from ..watch import Tally
-    from .status import Status
-
-    Kept = StoredEvent | StoredHealth
+    from ..station import Station
+    from ..store import StoredEvent
 
 log = logging.getLogger("sightpost")
 
@@ -69,7 +59,7 @@ def run(
     played = dataclasses.replace(
         site.camera, loop=loop or site.camera.loop, realtime=realtime or site.camera.realtime
     )
-    _watch(dataclasses.replace(site, camera=played), json=json)
+    _watch(dataclasses.replace(site, camera=played), config=config, json=json)
 
 
 def _site(
@@ -86,105 +76,30 @@ def _site(
     return site
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What a station holds open."""
-
-    bundle: "Bundle"
-    rules: "Rules"
-    pins: "Pins"
-    inbox: "Inbox"
-    source: "Source"
-    keeper: "Keeper"
-    log: "PredictionLog | None"
-
-
-def _open(site: "Site", held: ExitStack, on_kept: "Callable[[Kept], object]") -> _Parts:
-    """Everything that can be refused is refused before the camera is opened."""
-    from ..look import Inbox
-    from ..sinks.gpio import Pins
-    from ..sinks.log import PredictionLog
-    from ..sources import open_source
-    from ..store import EventStore, Keeper, default_folder
-    from .common import as_json, open_bundle
+def _watch(site: "Site", *, config: Path | None, json: bool) -> None:
+    from ..station import Station
+    from .common import open_bundle
+    from .status import Status
 
     labels = Path(site.labels) if site.labels else None
     bundle = open_bundle(Path(site.model), labels, threads=site.threads)
-    contract = bundle.contract
-    rules = site.rules_for(contract)
-    site.check_pins(rules, contract)
-    # Before any thread: the pins are kept by a process of its own.
-    pins = held.enter_context(Pins(site.pins, tell=log.warning))
-    inbox = Inbox()
-    source = open_source(site.source, camera=site.camera, report=inbox.put)
-    held.callback(source.close)
-    live = source.live or site.camera.realtime
-    store = EventStore(
-        Path(site.store) if site.store else default_folder(),
-        live=live,
-        source=source.uri,
-        model=contract.name or Path(site.model).stem,
-        model_digest=bundle.digest,
-        model_path=str(bundle.path.absolute()),
-        rules=as_json({**asdict(rules), "regions": [asdict(one) for one in site.regions]}),
-    )
-    keeper = held.enter_context(Keeper(store, on_kept=on_kept, patient=live))
-    predictions = held.enter_context(PredictionLog(Path(site.log))) if site.log else None
-    return _Parts(bundle, rules, pins, inbox, source, keeper, predictions)
-
-
-def _watch(site: "Site", *, json: bool) -> None:
-    from ..classifier import BundleClassifier
-    from ..look import look
-    from ..store import StoredEvent
-    from ..watch import Tally, watch
-    from .status import Status
-
-    def on_kept(kept: "Kept") -> None:
-        if isinstance(kept, StoredEvent):
-            status.above(lambda: _print_event(kept, json=json))
-
     with ExitStack() as held:
-        parts = _open(site, held, on_kept)
-        contract, pins = parts.bundle.contract, parts.pins
-        status = held.enter_context(closing(Status(parts.source)))
-        tally, pace = Tally(), site.pace()
-        _end_on_signals(parts.source, pace)
-
-        def on_wait() -> None:
-            pace.busy = bool(tally.open)
-            pins.beat()
-            parts.keeper.deliver()
-            status.waiting(tally, pace.state)
-
-        def on_frame(tally: Tally) -> None:
-            pace.busy = bool(tally.open)
-            status.update(tally, pace.state)
-
-        looks = look(
-            parts.source, BundleClassifier(parts.bundle), regions=site.looked_at,
-            motion=site.motion, judge=site.judge(), pace=pace, inbox=parts.inbox,
-            on_wait=on_wait, on_withheld=lambda fault: tally.withheld.update([fault]),
-            on_health=lambda health: _on_health(health, parts, tally, status),
+        station = Station(
+            site, bundle, held, config=config,
+            on_event=lambda event: status.above(lambda: _print_event(event, json=json)),
+            on_health=lambda health: status.above(lambda: _say(health)),
         )  # fmt: skip
-        watch(
-            looks, parts.keeper, rules=parts.rules, labels=contract.labels,
-            nothing=contract.nothing, multi_label=contract.multi_label,
-            snapshots=site.snapshots, log=parts.log, pins=pins, tally=tally, on_frame=on_frame,
-        )  # fmt: skip
-    _summary(tally, parts, site)
+        status = held.enter_context(closing(Status(station)))
+        _end_on_signals(station.source, station.pace)
+        station.watch(status.update, status.waiting)
+    _summary(station)
 
 
-def _on_health(health: "Health", parts: _Parts, tally: "Tally", status: "Status") -> None:
-    """What a camera that cannot see has left switched on is switched off."""
-    parts.keeper.put_health(health)
-    status.fault = "" if health.ok else health.fault
+def _say(health: "Health") -> None:
     if health.ok:
-        status.above(lambda: log.info("camera: good again (%s)", health.detail))
+        log.info("camera: good again (%s)", health.detail)
     else:
-        status.above(lambda: log.warning("camera: %s (%s)", health.fault, health.detail))
-        parts.pins.withdrawn()
-        tally.open.clear()  # what is still there afterwards opens its pin again
+        log.warning("camera: %s (%s)", health.fault, health.detail)
 
 
 def _end_on_signals(source: "Source", pace: "Pace") -> None:
@@ -215,18 +130,19 @@ def _print_event(event: "StoredEvent", *, json: bool) -> None:
     print(text, flush=True)
 
 
-def _summary(tally: "Tally", parts: _Parts, site: "Site") -> None:
+def _summary(station: "Station") -> None:
+    tally, site = station.tally, station.site
     said = ", ".join(f"{reason} {count}" for reason, count in tally.reasons.most_common())
     blind = ", ".join(f"{fault} {count}" for fault, count in tally.withheld.most_common())
     lines = [
         f"{tally.frames} frames in {tally.seconds:.1f} s ({tally.fps:.1f} fps), of which "
         f"{tally.looks} were classified and in {tally.still} nothing had moved; "
-        f"{parts.source.dropped} dropped for newer ones",
+        f"{station.source.dropped} dropped for newer ones",
         f"picture to scores: median {tally.inference_percentile(50):.1f} ms, "
         f"95 % {tally.inference_percentile(95):.1f} ms",
         f"what the rules said: {said or 'nothing'}",
         *([f"nothing could be seen: {blind} frames"] if blind else []),
-        f"{tally.events} events in {parts.keeper.store.folder}",
+        f"{tally.events} events in {station.keeper.store.folder}",
     ]
     if site.log:
         lines.append(f"{tally.logged} predictions in {site.log}")

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def file_source(
 
 
 class VideoSource:
-    """Every frame of a video file; times are media times.
+    """Every frame of a video file; times are media times, the first one's from the file's date.
 
     Args:
         uri: its path.
@@ -50,7 +50,8 @@ class VideoSource:
         self._capture = _open_file(local_path(uri))
 
     def __iter__(self) -> Iterator[Frame]:
-        began, began_s = clock.now(), time.monotonic()
+        began_s = time.monotonic()
+        began = clock.now() if self._realtime else _recorded_at(local_path(self.uri), self._capture)
         for index, (elapsed_s, pixels) in enumerate(self._pictures()):
             if self._realtime:
                 self._wait_until(began_s + elapsed_s)
@@ -101,6 +102,13 @@ def _frames(capture: Any, period_s: float) -> Iterator[tuple[float, Pixels]]:
         # Some containers carry no times: then the position stays 0 and the rate must do.
         yield (position_ms / 1000 if position_ms > 0 else index * period_s), pixels
         index += 1
+
+
+def _recorded_at(path: Path, capture: Any) -> datetime:
+    """When the recording began: cameras close their file at its end, which is what it is dated."""
+    frames, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    lasts_s = frames / fps if frames > 0 and fps > 0 else 0.0
+    return datetime.fromtimestamp(path.stat().st_mtime - min(lasts_s, 86_400.0), UTC)
 
 
 def _open_file(path: Path) -> Any:

@@ -9,7 +9,7 @@ from .events import EventStore
 from .outbox import MAX_ROWS, acknowledged, prune, tell
 from .requests import obey, waiting
 
-ROOM_S, CLOCK_S, OUTBOX_S, ALIVE_S = 1.0, 5.0, 5.0, 600.0
+ROOM_S, CLOCK_S, OUTBOX_S, TRIM_S, ALIVE_S = 1.0, 5.0, 5.0, 60.0, 600.0
 DROPS_S = 300.0
 """How often others are told what had to be dropped, where anything had."""
 
@@ -33,12 +33,16 @@ class Housekeeping:
         *,
         room: Room | None = None,
         outbox: bool = False,
+        trim: Callable[[], int] = lambda: 0,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._room, self._outbox, self._clock_s = store, room, outbox, clock_s
+        self._trim = trim
         self._backfill = Backfill(store.connection, outbox=outbox)
         self._backfill.expect(store.read_clock())
-        self._due_s = dict.fromkeys(("room", "clock", "outbox", "alive", "drops"), clock_s())
+        self._due_s = dict.fromkeys(
+            ("room", "trim", "clock", "outbox", "alive", "drops"), clock_s()
+        )
         self._dropped = 0
 
     def tick(self) -> None:
@@ -48,6 +52,8 @@ class Housekeeping:
         if self._is_due("room", ROOM_S):
             self._obey()
             self._dropped += self._room.enforce() if self._room is not None else 0
+        if self._is_due("trim", TRIM_S):
+            self._dropped += self._trim()
         if self._outbox and self._is_due("outbox", OUTBOX_S):
             self._prune()
         if self._is_due("alive", ALIVE_S):

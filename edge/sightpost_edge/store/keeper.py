@@ -55,9 +55,10 @@ class Keeper:
     ) -> None:
         self.store, self._on_kept, self._patient = store, on_kept, patient
         self._housekeeping = housekeeping or Housekeeping(store)
-        self._inbox: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Pending | threading.Event | None] = queue.SimpleQueue()
         self._kept: queue.SimpleQueue[StoredEvent | StoredHealth] = queue.SimpleQueue()
         self._waiting: deque[Pending] = deque()
+        self._flushed: list[threading.Event] = []
         self._room = threading.Semaphore(BACKLOG)
         self._error: BaseException | None = None
         self._lost: dict[str, int] = {}
@@ -113,6 +114,13 @@ class Keeper:
         for kept in self.collect():
             self._on_kept(kept)
 
+    def flush(self) -> None:
+        """Wait until all that was put is durable; not while the disk is full, nor for ever."""
+        written = threading.Event()
+        self._inbox.put(written)
+        while not written.wait(0.1) and not self.full and self._thread.is_alive():
+            pass
+
     def close(self) -> None:
         """Write what waits, then close the store; what is durable can still be collected."""
         if self._closed:
@@ -159,6 +167,9 @@ class Keeper:
         try:
             one = self._inbox.get(timeout=wait_s)
             while one is not None:
+                if isinstance(one, threading.Event):
+                    self._flushed.append(one)
+                    return True
                 self._waiting.append(one)
                 if len(self._waiting) >= GROUP and not self.full:
                     return True
@@ -178,6 +189,8 @@ class Keeper:
             for _ in group:
                 self._waiting.popleft()
                 self._room.release()
+        while self._flushed:
+            self._flushed.pop().set()
 
     def _is_full(self, exc: DiskFull, *, last: bool) -> None:
         """Make room; the next turn tries again."""

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Parcel:
 
 
 def read_outbox(folder: Path, *, after: int, limit: int) -> list[Parcel]:
-    """What comes next after number ``after``, in order; at most ``limit`` rows are looked at.
+    """What comes next after number ``after``, in order; at most ``limit`` Parcels.
 
     An event that was deleted meanwhile has no Parcel; it was counted when it was deleted.
 
@@ -50,11 +51,14 @@ def read_outbox(folder: Path, *, after: int, limit: int) -> list[Parcel]:
         if not columns(connection, "outbox"):
             return []
         connection.row_factory = sqlite3.Row
-        rows = connection.execute(
-            "SELECT id, kind, ref FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
-        ).fetchall()
-        found = [_parcel(connection, *row) for row in rows]
-    return [parcel for parcel in found if parcel is not None]
+        with closing(
+            connection.execute(
+                "SELECT id, kind, ref FROM outbox WHERE id > ? ORDER BY id", (after,)
+            )
+        ) as rows:
+            found = (_parcel(connection, *row) for row in rows)
+            # Not LIMIT: a stretch of deleted events must not look like the end.
+            return list(islice((parcel for parcel in found if parcel is not None), limit))
 
 
 def store_id(folder: Path) -> str:

@@ -1,14 +1,12 @@
 """What waits to be written: rows as they will be, and the pictures that go before them."""
 
-import json
-import zlib
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import Reading, to_ms
 from ..image import Image, as_jpeg
-from ..records import Event, Frame, Health, Moment
+from ..records import Event, Frame, Health
+from .traces import compact
 
 RECORDING = "recording"
 """The clock quality of what was not seen just now: a file's times are what its camera said."""
@@ -114,7 +112,7 @@ def pending_event(
         **origin,
     }
     picture = Picture(event.peak.image) if snapshot else None
-    return PendingEvent(row, zlib.compress(compact(event.trace).encode()), picture)
+    return PendingEvent(row, compact(event.trace), picture)
 
 
 def _walls(event: Event, reading: Reading, *, live: bool) -> tuple[int, int]:
@@ -142,26 +140,3 @@ def pending_health(health: Health, reading: Reading, run: int, *, live: bool) ->
         "ok": int(health.ok),
         "detail": health.detail,
     })  # fmt: skip
-
-
-def compact(trace: Iterable[Moment]) -> str:
-    """A story of 100 Moments in 6 KB; every digit of its floats would make it 11."""
-    rows = [
-        astuple(
-            replace(
-                moment,
-                elapsed_s=round(moment.elapsed_s, 6),
-                score=round(moment.score, 4),
-                second=round(moment.second, 4),
-                novelty=None if moment.novelty is None else round(moment.novelty, 4),
-            )
-        )
-        for moment in trace
-    ]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
-
-
-def expand(trace: bytes | str) -> tuple[Moment, ...]:
-    """A story as it was kept, also by older releases."""
-    text = zlib.decompress(trace).decode() if isinstance(trace, bytes) else trace
-    return tuple(Moment(*point) for point in json.loads(text))

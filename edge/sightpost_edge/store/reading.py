@@ -10,7 +10,6 @@ from typing import Any
 from ..errors import StoreError
 from ..records import Moment
 from .database import DATABASE, translated
-from .pending import expand
 from .rows import (
     StoredEvent,
     StoredHealth,
@@ -20,6 +19,7 @@ from .rows import (
     health_of,
     run_of,
 )
+from .traces import expand
 
 
 def read_events(

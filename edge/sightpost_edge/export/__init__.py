@@ -1,0 +1,1 @@
+"""Events in the forms that other people's programs read."""

@@ -1,0 +1,205 @@
+"""Everything a running station holds open, put together from its Site."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from json import dumps
+from pathlib import Path
+
+from .bundle import Bundle
+from .classifier import BundleClassifier
+from .clips import ClipMaker
+from .config import Site
+from .control import InForce
+from .heat import heat
+from .keepsakes import Keepsakes, trim_samples
+from .live import Live, LiveFile
+from .look import Inbox, look
+from .records import Health
+from .sampling import Sampler
+from .sinks.gpio import Pins
+from .sinks.log import PredictionLog
+from .sources import open_source
+from .store import EventStore, Keeper, StoredEvent, StoredHealth
+from .store.housekeeping import Housekeeping
+from .store.quota import Quota
+from .uplink.child import UplinkChild
+from .uplink.settings import need_mqtt
+from .watch import Tally, watch
+
+log = logging.getLogger("sightpost")
+
+UPLINK_S = 1.0
+
+
+class Station:
+    """A camera and all that hangs on it; ``watch`` runs it.
+
+    Everything that can be refused is refused here, the camera opened late. ``tally`` and ``pace``
+    tell how it is doing, ``fault`` what ails the camera, if anything does.
+
+    Args:
+        site: what it is made of.
+        bundle: the site's model.
+        held: closes all of it.
+        config: the site's file, for the uplink's process.
+        on_event: is told of each event once it is durable.
+        on_health: is told of camera faults.
+
+    Raises:
+        SightpostError: any part cannot be had.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        bundle: Bundle,
+        held: ExitStack,
+        *,
+        config: Path | None = None,
+        on_event: Callable[[StoredEvent], object] = lambda event: None,
+        on_health: Callable[[Health], object] = lambda health: None,
+    ) -> None:
+        self.site, self.bundle = site, bundle
+        self._on_event, self._on_health = on_event, on_health
+        self.rules = site.rules_for(bundle.contract)
+        site.check_pins(self.rules, bundle.contract)
+        if site.mqtt.url:
+            need_mqtt(site.mqtt)
+        # Before any thread: the pins are kept by a process of its own.
+        self.pins = held.enter_context(Pins(site.pins, tell=log.warning))
+        self.inbox = Inbox()
+        self.source = open_source(site.source, camera=site.camera, report=self.inbox.put)
+        held.callback(self.source.close)
+        self.keeper = held.enter_context(self._keeper())
+        self.log = held.enter_context(PredictionLog(Path(site.log))) if site.log else None
+        folder = site.store_folder
+        self._keepsakes = self._beside()
+        self._in_force = InForce(folder, self.rules)
+        self._live = LiveFile(folder)
+        held.callback(self._live.close)
+        self._uplink = (
+            held.enter_context(UplinkChild(config, folder)) if site.mqtt.url and config else None
+        )
+        self._uplink_s = 0.0
+        self.pace, self.tally, self.fault = site.pace(), Tally(), None
+
+    fault: Health | None
+
+    def watch(self, on_frame: Callable[[], None], on_wait: Callable[[], None]) -> Tally:
+        """Run until the source ends, is closed, or something fails.
+
+        ``on_frame`` is called after each Prediction, ``on_wait`` while none comes.
+        """
+        site, contract = self.site, self.bundle.contract
+
+        def waited() -> None:
+            self.pins.beat()
+            self.keeper.deliver()
+            self._alive()
+            on_wait()
+
+        def seen(_tally: Tally) -> None:
+            self._alive()
+            on_frame()
+
+        looks = look(
+            self.source, BundleClassifier(self.bundle), regions=site.looked_at,
+            motion=site.motion, judge=site.judge(), pace=self.pace, inbox=self.inbox,
+            on_wait=waited, on_health=self._health,
+            on_withheld=lambda fault: self.tally.withheld.update([fault]),
+        )  # fmt: skip
+        return watch(
+            looks, self.keeper, rules=self.rules, labels=contract.labels,
+            nothing=contract.nothing, multi_label=contract.multi_label,
+            snapshots=site.snapshots, log=self.log, pins=self.pins, tally=self.tally,
+            beside=self._keepsakes, in_force=self._in_force, on_frame=seen,
+        )  # fmt: skip
+
+    def _keeper(self) -> Keeper:
+        site, contract = self.site, self.bundle.contract
+        live = self.source.live or site.camera.realtime
+        rules = {**asdict(self.rules), "regions": [asdict(one) for one in site.regions]}
+        store = EventStore(
+            site.store_folder,
+            source=self.source.uri,
+            model=contract.name or Path(site.model).stem,
+            model_digest=self.bundle.digest,
+            model_path=str(self.bundle.path.absolute()),
+            rules=dumps(rules, ensure_ascii=False),
+            live=live,
+            outbox=bool(site.mqtt.url),
+        )
+        try:
+            quota = Quota(store.folder, store.connection, site.storage)
+            house = Housekeeping(
+                store, room=quota, outbox=bool(site.mqtt.url),
+                trim=lambda: trim_samples(store, quota, site.samples.most_bytes),
+            )  # fmt: skip
+        except BaseException:
+            store.close()
+            raise
+        return Keeper(store, on_kept=self._kept, patient=live, housekeeping=house)
+
+    def _beside(self) -> Keepsakes:
+        """Only what is seen now makes clips and samples: a recording is both already."""
+        site, contract = self.site, self.bundle.contract
+        if not self.keeper.store.live:
+            return Keepsakes(self.keeper, None, None)
+        clips = site.snapshots and site.clips.enabled
+        return Keepsakes(
+            self.keeper,
+            ClipMaker(site.clips, switch_s=self.rules.switch_s) if clips else None,
+            Sampler(
+                site.samples, labels=contract.labels, multi_label=contract.multi_label,
+                regions=site.looked_at,
+            ),
+        )  # fmt: skip
+
+    def _kept(self, kept: StoredEvent | StoredHealth) -> None:
+        if isinstance(kept, StoredEvent):
+            self._keepsakes.stored(kept)
+            self._on_event(kept)
+
+    def _health(self, health: Health) -> None:
+        """What a camera that cannot see has left switched on is switched off."""
+        self.keeper.put_health(health)
+        self.fault = None if health.ok else health
+        self._on_health(health)
+        if not health.ok:
+            self.pins.withdrawn()
+            self.tally.open.clear()  # what is still there afterwards opens its pin again
+
+    def _alive(self) -> None:
+        """The loop goes round: what looks at it from outside is told."""
+        self.pace.busy = bool(self.tally.open)
+        self._in_force()  # also while no picture comes
+        if self._live.due:
+            self._live.tell(self._now())
+        if self._uplink is not None and time.monotonic() - self._uplink_s >= UPLINK_S:
+            self._uplink_s = time.monotonic()
+            self._uplink.tick()
+
+    def _now(self) -> Live:
+        """How it is doing, for others."""
+        board, fault, tally = heat(), self.fault, self.tally
+        return Live(
+            armed=self._in_force.control.armed,
+            threshold=self._in_force.threshold,
+            run=self.keeper.store.run,
+            model=self.bundle.contract.name or Path(self.site.model).stem,
+            fps=round(tally.recent_fps, 1),
+            frames=tally.frames,
+            skipped=self.source.dropped,
+            events=tally.events,
+            open=dict(tally.open),
+            fault=fault.fault if fault else "",
+            detail=fault.detail if fault else "",
+            temperature_c=board.temperature_c,
+            heat_bits=board.bits,
+            pace=self.pace.state,
+            waiting=self.keeper.backlog,
+            disk_full=self.keeper.full,
+        )

@@ -1,0 +1,129 @@
+"""Whether what lies in the place of the database can be used, asked before anything is written.
+
+It is only read here: closing a connection that may write would pour the log into a damaged file,
+and whoever wants to rescue its events needs both as they were.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from pathlib import Path
+
+from .ballast import size_of
+from .schema import MIGRATIONS, SCHEMA_VERSION
+
+AT_MOST_S = 1.0
+"""So long the pages are checked at a start: 30 MB of a slow card. The rest is read within minutes
+by ``holdings``, and damage found then, or by any write, is left as a note for the next start."""
+NOTE = "-suspect"
+LEAST = 2
+"""SQLite takes a file of one byte for an empty one, begins anew and removes the log."""
+_DAMAGED = ("malformed", "not a database", "unsupported file format")
+
+
+def why_unusable(path: Path, *, at_most_s: float = AT_MOST_S) -> str:
+    """A reason in words; "" where nothing speaks against opening it, or nothing is there.
+
+    Raises:
+        sqlite3.OperationalError: it could not be asked: locked, or the disk failed.
+    """
+    if reason := _no_database(path, Path(f"{path}-wal")):
+        return reason
+    if size_of(path) < LEAST:
+        return ""
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, check_same_thread=False)) as found:
+            found.text_factory = readable
+            return _wrong_tables(found) or _damage(found, at_most_s)
+    except UnicodeDecodeError:  # SQLite quotes what it could not make sense of
+        return "its list of tables is damaged"
+    except sqlite3.DatabaseError as exc:
+        if is_damage(exc):
+            return str(exc)
+        raise
+
+
+def _no_database(path: Path, log_file: Path) -> str:
+    """What can be said without opening it."""
+    if any(os.path.lexists(one) and not one.is_file() for one in (path, log_file)):
+        return "it is no file"
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return "it may not be read and written"
+    if Path(f"{path}{NOTE}").exists():
+        return "the last run found damage in it"
+    if size_of(path) < LEAST and size_of(log_file):
+        return "it is empty, its log is not"
+    return ""
+
+
+def readable(text: bytes) -> str:
+    """What a card has spoiled in a text must not stop a run, nor hide all other events."""
+    return text.decode("utf-8", "replace")
+
+
+def is_damage(exc: sqlite3.Error) -> bool:
+    """Whether the file is to blame, and not the disk, a lock or our own statement."""
+    return any(words in str(exc) for words in _DAMAGED)
+
+
+@contextmanager
+def noted(path: Path) -> Iterator[None]:
+    """Damage met while writing is noted: the next start sets the file aside, however sound it
+    looks; without the note it would meet the same damage again, and end, and start."""
+    try:
+        yield
+    except sqlite3.DatabaseError as exc:
+        if is_damage(exc):
+            Path(f"{path}{NOTE}").touch()
+        raise
+
+
+def _wrong_tables(connection: sqlite3.Connection) -> str:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        return f"a newer sightpost wrote it (tables of version {version})"
+    if version < 0 or _columns(connection) != _expected(version):
+        return f"its tables are not those of version {version}"
+    return ""
+
+
+@cache
+def _expected(version: int) -> frozenset[tuple[str, str]]:
+    """The columns that a database of this version has."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for script in MIGRATIONS[:version]:
+            connection.executescript(script)
+        return _columns(connection)
+
+
+def _columns(connection: sqlite3.Connection) -> frozenset[tuple[str, str]]:
+    """Every column with its table, and those of the indexes."""
+    found = connection.execute(
+        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
+        "WHERE m.name NOT LIKE 'sqlite_%'"
+    )
+    return frozenset((str(table), str(column)) for table, column in found)
+
+
+def _damage(connection: sqlite3.Connection, at_most_s: float) -> str:
+    """What SQLite's own check finds in the time it has.
+
+    A progress handler would not end it: SQLite 3.40 calls none while it walks the pages.
+    """
+    end = threading.Timer(at_most_s, connection.interrupt)
+    end.daemon = True
+    end.start()
+    try:
+        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as exc:
+        if "interrupted" in str(exc):
+            return ""
+        raise
+    finally:
+        end.cancel()
+        end.join()  # the connection is closed next
+    return "" if said == "ok" else str(said)

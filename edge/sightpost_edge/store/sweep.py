@@ -1,0 +1,78 @@
+"""Pictures that no row names: what a kill or a power cut between file and row left behind."""
+
+import contextlib
+import logging
+import os
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from .dropping import Victim
+from .holdings import on_disk
+
+log = logging.getLogger("sightpost")
+
+AT_ONCE = 500
+
+
+class Sweep:
+    """Names are listed once, at the start, before anything is written: whatever is being written
+    now is not among them, however the clock jumps.
+
+    Every row that is read claims its own; who is left when all rows have been read is an orphan.
+    Beside a database that was set aside as damaged the unclaimed are no orphans, but its pictures:
+    they stay until the room is needed, the oldest first.
+    """
+
+    def __init__(self, folder: Path, subfolders: Sequence[str], *, keep: bool) -> None:
+        self._folder, self._keep = folder, keep
+        self._unclaimed = {
+            f"{name}/{file}" for name in subfolders for file in _listed(folder / name)
+        }
+        self._todo: list[str] | None = None
+        self._kept: deque[tuple[str, int]] = deque()  # oldest first
+        self.bytes = 0
+
+    def claim(self, names: Sequence[str]) -> None:
+        """These are named by a row."""
+        self._unclaimed.difference_update(names)
+
+    def go_on(self) -> int:
+        """To be called in each round after all rows were read; how many orphans were removed."""
+        if self._todo is None:
+            self._todo = sorted(self._unclaimed, key=os.path.basename, reverse=True)
+            self._unclaimed.clear()
+        removed = 0
+        for _ in range(min(AT_ONCE, len(self._todo))):
+            removed += self._take(self._todo.pop())
+        if removed:
+            log.info("%d pictures that no event names were removed", removed)
+        return removed
+
+    def give_up(self, wanted: int, most: int) -> list[Victim]:
+        """The oldest pictures of a damaged database, until so many bytes come free."""
+        found: list[Victim] = []
+        while self._kept and wanted > 0 and len(found) < most:
+            name, size = self._kept.popleft()
+            self.bytes -= size
+            wanted -= size
+            found.append(Victim("", 0, clip=False, name=name, size=size))
+        return found
+
+    def _take(self, name: str) -> bool:
+        path = self._folder / name
+        with contextlib.suppress(OSError):
+            if not self._keep:
+                path.unlink()
+                return True
+            size = on_disk(path.stat().st_size)
+            self._kept.append((name, size))
+            self.bytes += size
+        return False
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError:
+        return []
