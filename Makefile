@@ -4,8 +4,8 @@
 SHELL := /bin/bash
 python := .venv/bin/python
 
-.PHONY: help setup demo test test-slow test-interop test-jax test-pi test-picamera lint format docs \
-	bench-training bench-runtime dist locks clean distclean
+.PHONY: help setup demo test test-slow test-interop test-jax test-pi test-picamera test-faults lint format docs \
+	bench-training bench-runtime bench-store bench-events dist locks clean distclean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: setup ## Run the tests
 
 test-slow: setup ## Run the tests that take longer than ten seconds
 	@$(python) -m pytest -m slow $(ARGS)
+
+test-faults: setup ## Break everything on purpose, print what was lost (fifteen minutes)
+	@$(python) -m pytest tests/faults -m "slow or not slow" $(ARGS)
 
 test-interop: setup ## Let MediaPipe, older TFLite runtimes and minisign read our files (800 MB, once)
 	@.ci/bootstrap interop
@@ -53,6 +56,12 @@ docs: setup ## Write the pages made from --help
 
 bench-training: setup ## Time training against plain Keras fit (needs photos; ten minutes)
 	@$(python) bench/training.py --whole $(ARGS)
+
+bench-store: setup ## What an event costs the card, and the start after a kill (a minute)
+	@$(python) -m bench.store $(ARGS)
+
+bench-events: setup ## Time queries over a million events (2 GB on disk; three minutes)
+	@$(python) -m bench.events $(ARGS)
 
 bench-runtime: setup ## Run our loop and its peers side by side (570 MB, once; eight minutes)
 	@.ci/bootstrap peers

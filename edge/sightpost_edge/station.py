@@ -27,6 +27,7 @@ from .store.housekeeping import Housekeeping
 from .store.quota import Quota
 from .uplink.child import UplinkChild
 from .uplink.settings import need_mqtt
+from .uplink.topics import Topics
 from .watch import Tally, watch
 
 log = logging.getLogger("sightpost")
@@ -68,21 +69,23 @@ class Station:
         site.check_pins(self.rules, bundle.contract)
         if site.mqtt.url:
             need_mqtt(site.mqtt)
+            Topics.of(site.mqtt.topic, site.name or "host")
         # Before any thread: the pins are kept by a process of its own.
         self.pins = held.enter_context(Pins(site.pins, tell=log.warning))
         self.inbox = Inbox()
         self.source = open_source(site.source, camera=site.camera, report=self.inbox.put)
         held.callback(self.source.close)
+        folder = site.store_folder
+        # Closed after the keeper: a run's last event still goes out.
+        self._uplink = (
+            held.enter_context(UplinkChild(config, folder)) if site.mqtt.url and config else None
+        )
         self.keeper = held.enter_context(self._keeper())
         self.log = held.enter_context(PredictionLog(Path(site.log))) if site.log else None
-        folder = site.store_folder
         self._keepsakes = self._beside()
         self._in_force = InForce(folder, self.rules)
         self._live = LiveFile(folder)
         held.callback(self._live.close)
-        self._uplink = (
-            held.enter_context(UplinkChild(config, folder)) if site.mqtt.url and config else None
-        )
         self._uplink_s = 0.0
         self.pace, self.tally, self.fault = site.pace(), Tally(), None
 

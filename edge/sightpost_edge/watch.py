@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -149,7 +149,7 @@ def watch(
     are logged like all others but never open an Event.
     """
     tally = tally or Tally()
-    enter = {label: rules.of(label).threshold or 0.0 for label in labels}
+    bars = _Bars(rules, labels, in_force)
 
     def on_seen(tally: Tally, prediction: Prediction) -> None:
         keeper.deliver()
@@ -162,7 +162,7 @@ def watch(
         if beside is not None:
             beside.step(step)
 
-    seen = _observe(predictions, tally, enter, log, pins, on_seen)
+    seen = _observe(predictions, tally, bars, log, pins, on_seen)
     acting = Acting(pins, tally, gap_s=rules.gap_s)
     try:
         for event in decide(
@@ -216,10 +216,31 @@ class Acting:
             self._pins.opened(step.open, at_ns=at_ns, region=region)
 
 
+class _Bars:
+    """The score from which a label's Predictions are logged, by the rules of the moment."""
+
+    def __init__(
+        self, rules: Rules, labels: tuple[str, ...], in_force: Callable[[], Rules | None] | None
+    ) -> None:
+        self._labels, self._in_force = labels, in_force or (lambda: rules)
+        self._follow(rules)
+
+    def of(self, label: str) -> float:
+        """Of one label; while disarmed what held before."""
+        rules = self._in_force()
+        if rules is not None and rules is not self._rules:
+            self._follow(rules)
+        return self._bars[label]
+
+    def _follow(self, rules: Rules) -> None:
+        self._rules = rules
+        self._bars = {label: rules.of(label).threshold or 0.0 for label in self._labels}
+
+
 def _observe(
     predictions: Iterable[Prediction],
     tally: Tally,
-    enter: Mapping[str, float],
+    bars: _Bars,
     log: PredictionSink | None,
     pins: Actuator | None,
     on_seen: Callable[[Tally, Prediction], None],
@@ -228,7 +249,7 @@ def _observe(
         tally.count(prediction)
         if pins is not None:
             pins.beat()
-        if not prediction.carried and prediction.score >= enter[prediction.label]:
+        if not prediction.carried and prediction.score >= bars.of(prediction.label):
             tally.last = f"{prediction.label} {prediction.score:.2f}"
             if log is not None:
                 log.write(prediction)

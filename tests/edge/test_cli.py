@@ -259,7 +259,9 @@ def test_events_show_and_export(cli: Cli, bundle_file: Path, clip: Path, tmp_pat
     assert "green" in shown
     assert str(store / "snapshots") in shown
     exported = list(
-        csv.DictReader(io.StringIO(cli("events", "export", "--csv", "--store", store).stdout))
+        csv.DictReader(
+            io.StringIO(cli("events", "export", "--format", "csv", "--store", store).stdout)
+        )
     )
     assert [row["label"] for row in exported] == ["red", "green", "blue"]
     only = cli("events", "export", "--label", "blue", "--store", store).stdout.splitlines()

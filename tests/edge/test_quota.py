@@ -411,6 +411,18 @@ def test_room_for_what_waits_is_made_at_once(rig: Rig) -> None:
     rig.check()
 
 
+def test_room_is_made_of_what_came_since_the_last_round(rig: Rig) -> None:
+    """While the disk is full there are no rounds."""
+    quota = rig.quota()
+    rig.settle(quota)
+    with rig.at_once():
+        for seq in range(1, 31):
+            rig.event(seq, picture=100 * BLOCK)
+    rig.others = rig.total
+    rig.now_s += 5
+    assert quota.make_room(100_000) > 0
+
+
 def test_a_runaway_program_is_not_fed(tmp_path: Path) -> None:
     """It takes all that is freed: in an hour it gets a dozen helpings, not one every second."""
     rig = Rig(tmp_path, total=1_000_000_000)

@@ -55,6 +55,8 @@ HEALTH = StoredHealth(
         ({"url": "http://broker"}, "mqtts://"),
         ({"url": "broker:1883"}, "mqtts://"),
         ({"url": f"mqtts://me:{SECRET}@broker"}, "no user or password"),
+        ({"url": f"me:{SECRET}@broker"}, "mqtts://"),
+        ({"url": f"mqtts://[::{SECRET}"}, "mqtts://"),
         ({"url": "mqtts://"}, "lacks a host"),
         ({"url": "mqtts://broker:0"}, "port"),
         ({"url": "mqtts://broker:99999"}, "port"),

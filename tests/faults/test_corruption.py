@@ -155,11 +155,10 @@ def damages(sound: Path, seeds: range) -> Iterator[tuple[str, Damage]]:
     yield "a folder in the place of its log", a_folder("-wal")
     yield "a link to nothing", a_link_to_nothing
     yield "only its log", lambda folder: (folder / "events.db").unlink()
-    yield "a newer release's", by_sql("PRAGMA user_version = 99")
     yield "a negative version", by_sql("PRAGMA user_version = -1")
     yield "an older version than its tables", by_sql("PRAGMA user_version = 2")
     yield "a table is missing", by_sql("DROP TABLE outbox")
-    yield "a column is missing", by_sql("ALTER TABLE events DROP COLUMN marked")
+    yield "a column is missing", by_sql("ALTER TABLE events DROP COLUMN trace")
     yield "another program's", of_another_program
 
 

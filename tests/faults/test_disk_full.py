@@ -21,11 +21,13 @@ import pytest
 
 from sightpost_edge.durable import write_file
 from sightpost_edge.errors import DiskFull
-from sightpost_edge.store import read_events
+from sightpost_edge.records import Event
+from sightpost_edge.store import EventStore, Keeper, read_events
 from sightpost_edge.store.ballast import Space
+from sightpost_edge.store.housekeeping import Housekeeping
 from sightpost_edge.store.outbox import read_counters
-from sightpost_edge.store.quota import StorageSettings
-from sightpost_edge.testing import colour
+from sightpost_edge.store.quota import Quota, StorageSettings
+from sightpost_edge.testing import colour, frame
 
 from ..conftest import TrainedRun, command
 from ..edge.store_rig import Rig
@@ -276,6 +278,29 @@ def test_a_run_starts_on_a_full_disk(
         broken = again.check()
     report_fault("start on a full disk", 1, broken, took_s)
     assert broken == 0
+
+
+@pytest.mark.slow
+def test_a_burst_that_does_not_fit_is_kept_bit_by_bit(disk: Path) -> None:
+    """300 KB are free for 900 KB of pictures: every row is kept, and the newest pictures."""
+    kept: list[object] = []
+    store = EventStore(disk / "store", source="camera", model="m", model_digest="abc", live=True)
+    quota = Quota(store.folder, store.connection, StorageSettings())
+    house = Housekeeping(store, room=quota)
+    with Keeper(store, on_kept=kept.append, patient=True, housekeeping=house) as keeper:
+        (disk / "other").write_bytes(b"x" * (Space.of(disk).free - 300_000))
+        rng = np.random.default_rng(1)
+        for _ in range(64):
+            shown = frame(rng.integers(0, 255, (120, 160, 3)).astype(np.uint8))
+            keeper.put(Event("fox", 0.93, shown, shown, shown, shown, 5, "left"))
+        until_s = time.monotonic() + 60
+        while len(kept) < 64 and time.monotonic() < until_s:
+            time.sleep(0.2)
+            keeper.deliver()
+    assert len(kept) == 64
+    with_picture = [event.seq for event in read_events(disk / "store") if event.snapshot]
+    assert with_picture
+    assert max(with_picture) >= 60
 
 
 @pytest.mark.slow

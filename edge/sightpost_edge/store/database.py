@@ -7,19 +7,17 @@ hence the lock file.
 """
 
 import fcntl
-import logging
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import clock
 from ..durable import sync_folder
 from ..errors import DiskFull, StoreBusy, StoreError, writing_to
+from .inspection import is_damage, readable, why_unusable
+from .quarantine import set_aside
 from .schema import migrate
-
-log = logging.getLogger("sightpost")
 
 DATABASE = "events.db"
 
@@ -32,17 +30,15 @@ _WAL_RESET_FIXED = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7)}
 
 
 def open_or_quarantine(path: Path) -> sqlite3.Connection:
-    """Open for writing; a damaged file is set aside, not deleted, and a new one begun."""
+    """Open for writing; what cannot be used is set aside, not deleted, and a new one begun."""
     try:
+        if reason := why_unusable(path):
+            set_aside(path, reason)
         return _open(path)
     except sqlite3.DatabaseError as exc:
-        if isinstance(exc, sqlite3.OperationalError):
+        if isinstance(exc, sqlite3.OperationalError) and not is_damage(exc):
             raise as_store_error(exc, path.parent) from exc
-        aside = f"{path}.damaged-{clock.now():%Y%m%dT%H%M%SZ}"
-        log.error("%s is damaged (%s); set aside as %s, starting a new one", path, exc, aside)
-        for suffix in ("", "-wal", "-shm"):
-            if os.path.exists(f"{path}{suffix}"):
-                os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+        set_aside(path, str(exc))
         with translated(path.parent):
             return _open(path)
 
@@ -51,12 +47,11 @@ def _open(path: Path) -> sqlite3.Connection:
     # Opened by the thread that starts a run, used by the one that writes.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        connection.text_factory = readable
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
         connection.execute("PRAGMA busy_timeout = 5000")
-        if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-            raise sqlite3.DatabaseError("quick_check failed")
         migrate(connection, path)
         sync_folder(path.parent)
     except BaseException:
@@ -91,6 +86,8 @@ def translated(folder: Path) -> Iterator[None]:
     """SQLite's errors as ours."""
     try:
         yield
+    except UnicodeDecodeError as exc:  # SQLite quotes what it could not make sense of
+        raise _damaged(folder, "its list of tables") from exc
     except sqlite3.Error as exc:
         raise as_store_error(exc, folder) from exc
 
@@ -98,6 +95,8 @@ def translated(folder: Path) -> Iterator[None]:
 def as_store_error(exc: sqlite3.Error, folder: Path) -> StoreError:
     """SQLite's "full" may also be an I/O error at the moment the disk fills up."""
     text = str(exc)
+    if is_damage(exc):
+        return _damaged(folder, text)
     if "full" in text:
         return DiskFull(
             f"no space left for events in {folder}",
@@ -108,3 +107,10 @@ def as_store_error(exc: sqlite3.Error, folder: Path) -> StoreError:
     if "readonly" in text or "unable to open" in text:
         return StoreError(f"no permission to use the store in {folder}", hint="fix it with chown")
     return StoreError(f"the store in {folder} failed: {exc}", hint="check the disk with dmesg")
+
+
+def _damaged(folder: Path, what: str) -> StoreError:
+    return StoreError(
+        f"the database in {folder} is damaged: {what}",
+        hint="sightpost run sets it aside and begins a new one; sqlite3's .recover reads the rest",
+    )

@@ -12,7 +12,9 @@ from .. import clock
 from ..durable import make_folder, remove_torn, write_files
 from ..errors import DiskFull
 from ..records import Event, Health
+from .ballast import Ballast, Space
 from .database import DATABASE, lock, open_or_quarantine, translated, wal_reset_bug
+from .inspection import noted
 from .numbers import Numbers
 from .outbox import tell
 from .pending import (
@@ -74,6 +76,7 @@ class EventStore:
             make_folder(folder / name)
         with ExitStack() as held:
             held.callback(os.close, lock(folder))
+            Ballast(folder).make_way(Space.of(folder))
             for name in (SNAPSHOTS, CLIPS, SAMPLES):
                 remove_torn(folder / name)
             self._connection = held.enter_context(closing(open_or_quarantine(folder / DATABASE)))
@@ -140,7 +143,7 @@ class EventStore:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All that is done within is durable at its end, or undone."""
-        with translated(self.folder):
+        with translated(self.folder), noted(self.folder / DATABASE):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -159,6 +162,7 @@ class EventStore:
         """Note the end of the run, checkpoint, let another run have the folder."""
         with self._held, suppress(DiskFull):
             self.alive()
+            self._numbers.close()
 
     def alive(self) -> None:
         """Note that the run goes on: what it did not see after this it did not watch for."""

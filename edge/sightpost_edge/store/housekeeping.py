@@ -20,7 +20,7 @@ class Room(Protocol):
     def enforce(self) -> int:
         """Delete what is over the share; gives how many things were dropped."""
 
-    def make_room(self) -> int:
+    def make_room(self, bytes_needed: int = 0) -> int:
         """The disk is full: delete something now; gives how many things were dropped."""
 
 
@@ -59,11 +59,11 @@ class Housekeeping:
         if self._is_due("alive", ALIVE_S):
             self._store.alive()
 
-    def make_room(self) -> bool:
+    def make_room(self, bytes_needed: int = 0) -> bool:
         """The disk is full: whether anything could be done about it."""
         if self._room is None:
             return False
-        made = self._room.make_room()
+        made = self._room.make_room(bytes_needed)
         self._dropped += made
         return made > 0
 

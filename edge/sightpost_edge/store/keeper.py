@@ -63,6 +63,7 @@ class Keeper:
         self._error: BaseException | None = None
         self._lost: dict[str, int] = {}
         self._retry_s = 0.0
+        self._group = GROUP
         self._closed = False
         self.full = False
         self.turns = 0
@@ -183,8 +184,16 @@ class Keeper:
 
     def _write(self) -> None:
         while self._waiting:
-            group = [self._waiting[i] for i in range(min(GROUP, len(self._waiting)))]
-            for kept in self.store.write_all(group):
+            group = [self._waiting[i] for i in range(min(self._group, len(self._waiting)))]
+            try:
+                written = self.store.write_all(group)
+            except DiskFull:
+                if len(group) == 1:
+                    raise
+                self._group = len(group) // 2  # what does not fit at once may fit bit by bit
+                continue
+            self._group = min(GROUP, 2 * self._group)
+            for kept in written:
                 self._kept.put(kept)
             for _ in group:
                 self._waiting.popleft()
@@ -198,7 +207,7 @@ class Keeper:
             log.warning("%s; what is seen meanwhile waits in memory", exc)
         self.full = True
         self._bound()
-        made = self._housekeeping.make_room()
+        made = self._housekeeping.make_room(self._waiting[0].size if self._waiting else 0)
         if made and self._again():
             return
         if last or not self._patient:

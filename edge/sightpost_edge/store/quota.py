@@ -163,6 +163,7 @@ class Quota:
         self.ballast.release()
         with translated(self._folder), noted(self._folder / DATABASE):
             self._checkpoint()
+            self._read_on()
             space = self._measure(self._folder)
             wanted = bytes_needed + 2 * space.ballast
             dropped = self._drop(_Need(any=wanted - space.free), BATCH // 4)

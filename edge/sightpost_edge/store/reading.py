@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import StoreError
 from ..records import Moment
 from .database import DATABASE, translated
+from .inspection import readable
 from .rows import (
     StoredEvent,
     StoredHealth,
@@ -89,12 +90,13 @@ def connected(folder: Path) -> Iterator[sqlite3.Connection]:
     """
     path = folder / DATABASE
     with _permitted(folder):
-        there = path.exists()
+        there = path.is_file()
     if not there:
         raise StoreError(
             f"no events in {folder}", hint="sightpost run makes a store; --store names another one"
         )
     with translated(folder), closing(_connect_readonly(path)) as connection:
+        connection.text_factory = readable
         yield connection
 
 

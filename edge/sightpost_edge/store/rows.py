@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, TypeVar
 
 from ..clock import iso
@@ -106,9 +107,14 @@ def columns_of(record: type, there: Set[str]) -> list[str]:
     return [name for name in there if name in wanted or _TIMES.get(name) in wanted]
 
 
+@cache
+def _names(cls: type) -> frozenset[str]:
+    return frozenset(field.name for field in fields(cls))
+
+
 def _record(cls: type[Record], row: Mapping[str, Any]) -> Record:
     """What the record lacks is left out; what the row lacks has its default."""
-    names = {field.name for field in fields(cls)}
+    names = _names(cls)
     values = {name: value for name, value in row.items() if name in names}
     for name, text in _TIMES.items():
         if text in names and row.get(name) is not None:

@@ -100,6 +100,7 @@ INSERT INTO events SELECT seq, label, score, {_MS.format("started_at")}, {_MS.fo
     0, 0, trace FROM events_2;
 DROP TABLE events_2;
 CREATE INDEX events_by_time ON events(started_ms, label, score);
+CREATE INDEX events_marked ON events(marked) WHERE marked = 1;
 ALTER TABLE runs RENAME TO runs_2;
 CREATE TABLE runs (
     run            INTEGER PRIMARY KEY,

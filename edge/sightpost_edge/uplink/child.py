@@ -15,7 +15,7 @@ from .backoff import Backoff
 log = logging.getLogger("sightpost")
 
 STOP_S = 4.0
-"""For its goodbye to the broker (2 s) and a turn of its loop; killing it loses nothing."""
+"""For its last events (1 s), its goodbye (2 s) and a turn of its loop; killing it loses nothing."""
 STEPPED_ASIDE = 75
 """Its exit code where another uplink sends from the store already (EX_TEMPFAIL)."""
 ASIDE_S = 300.0

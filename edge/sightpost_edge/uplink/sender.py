@@ -124,6 +124,7 @@ class Sender:
         if not self._link.connected or len(self._items) > LINE - WINDOW:
             return
         if not self._outbox.has_news():
+            self._at_end = True
             return
         try:
             self._begin()

@@ -25,6 +25,7 @@ log = logging.getLogger("sightpost")
 
 TURN_S = 0.5
 """So long a new event waits at most before it is seen."""
+LAST_S = 1.0
 GIVE_UP_S = 60.0
 """``--once`` ends after so long in which nothing was acknowledged."""
 CURSOR, LOCK = "mqtt.json", "lock"
@@ -84,6 +85,15 @@ class Uplink:
             part.tick()
         self.link.run_once(TURN_S)
 
+    def finish(self, within_s: float = LAST_S) -> None:
+        """What was written a moment ago, such as the last event of a run, still goes out."""
+        end_s = time.monotonic() + within_s
+        while self.link.connected and time.monotonic() < end_s:
+            self.sender.tick()
+            if self.is_done:
+                return
+            self.link.run_once(0.1)
+
     def close(self) -> None:
         """Keep the cursor, say "offline"."""
         self.sender.close()
@@ -96,6 +106,7 @@ def serve(uplink: Uplink, is_ending: Callable[[], bool]) -> None:
     try:
         while not is_ending():
             uplink.turn()
+        uplink.finish()
     finally:
         uplink.close()
 

@@ -127,7 +127,10 @@ def need_mqtt(settings: MqttSettings) -> None:
 
 def _check_url(url: str) -> None:
     """The message never quotes the url: somebody may have written a password into it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # "[::1" and the like; the exception quotes it
+        parts = urlsplit("")
     if parts.scheme not in PORTS:
         raise ConfigError(
             "mqtt: the url must begin with mqtts:// or mqtt://", hint=nearest(parts.scheme, PORTS)
