@@ -108,7 +108,7 @@ def columns_of(record: type, there: Set[str]) -> list[str]:
 
 
 @cache
-def _names(cls: type) -> frozenset[str]:
+def _names(cls: Any) -> frozenset[str]:
     return frozenset(field.name for field in fields(cls))
 
 
