@@ -18,6 +18,7 @@ from .keepsakes import Keepsakes, trim_samples
 from .live import Live, LiveFile
 from .look import Inbox, look
 from .records import Health
+from .rules import Rules
 from .sampling import Sampler
 from .sinks.gpio import Pins
 from .sinks.log import PredictionLog
@@ -84,6 +85,9 @@ class Station:
         self.log = held.enter_context(PredictionLog(Path(site.log))) if site.log else None
         self._keepsakes = self._beside()
         self._in_force = InForce(folder, self.rules)
+        self._ruled = self._coming = self._in_force() or self.rules
+        if self._ruled is not self.rules:
+            self.keeper.put_pending(self.keeper.store.pending_run(self._told(self._ruled)))
         self._live = LiveFile(folder)
         held.callback(self._live.close)
         self._uplink_s = 0.0
@@ -105,6 +109,7 @@ class Station:
             on_wait()
 
         def seen(_tally: Tally) -> None:
+            self._follow()
             self._alive()
             on_frame()
 
@@ -124,14 +129,13 @@ class Station:
     def _keeper(self) -> Keeper:
         site, contract = self.site, self.bundle.contract
         live = self.source.live or site.camera.realtime
-        rules = {**asdict(self.rules), "regions": [asdict(one) for one in site.regions]}
         store = EventStore(
             site.store_folder,
             source=self.source.uri,
             model=contract.name or Path(site.model).stem,
             model_digest=self.bundle.digest,
             model_path=str(self.bundle.path.absolute()),
-            rules=dumps(rules, ensure_ascii=False),
+            rules=self._told(self.rules),
             live=live,
             outbox=bool(site.mqtt.url),
         )
@@ -145,6 +149,20 @@ class Station:
             store.close()
             raise
         return Keeper(store, on_kept=self._kept, patient=live, housekeeping=house)
+
+    def _told(self, rules: Rules) -> str:
+        """For ``sightpost why``."""
+        regions = [asdict(one) for one in self.site.regions]
+        return dumps({**asdict(rules), "regions": regions}, ensure_ascii=False)
+
+    def _follow(self) -> None:
+        """Other rules make another run in the store, once what they ended has been put there:
+        ``decide`` goes by them from this Prediction on, so that is at the next one."""
+        rules = self._in_force()
+        if rules is not None and rules is not self._ruled and rules is self._coming:
+            self._ruled = rules
+            self.keeper.put_pending(self.keeper.store.pending_run(self._told(rules)))
+        self._coming = rules or self._ruled
 
     def _beside(self) -> Keepsakes:
         """Only what is seen now makes clips and samples: a recording is both already."""

@@ -22,6 +22,7 @@ from .pending import (
     PendingClip,
     PendingEvent,
     PendingHealth,
+    PendingRun,
     PendingSample,
     pending_event,
     pending_health,
@@ -86,10 +87,10 @@ class EventStore:
                 )
             with translated(folder):
                 self._numbers = Numbers(folder, self._connection)
-                run = self._begin({**origin, "model_path": model_path, "rules": rules})
+                self._whole = {**origin, "model_path": model_path}
+                self.run = insert(self._connection, "runs", self._run_row(rules))
             self._held = held.pop_all()
-        self._origin = {**origin, "run": run}
-        self.run = run
+        self._origin = {**origin, "run": self.run}
 
     def pending(self, event: Event, *, snapshot: bool = True) -> PendingEvent:
         """What ``write_all`` will write, with the times of now; lets the event's Frames go."""
@@ -100,6 +101,12 @@ class EventStore:
     def pending_health(self, health: Health) -> PendingHealth:
         """What ``write_all`` will write."""
         return pending_health(health, self.read_clock(), self.run, live=self.live)
+
+    def pending_run(self, rules: str) -> PendingRun:
+        """Other rules from now on: what follows belongs to a run of its own, which says so."""
+        self.run += 1
+        self._origin = {**self._origin, "run": self.run}
+        return PendingRun({"run": self.run, **self._run_row(rules)})
 
     def write(self, event: Event, *, snapshot: bool = True) -> StoredEvent:
         """Keep an Event; when this returns it survives kill -9 and a power cut."""
@@ -177,14 +184,13 @@ class EventStore:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _begin(self, origin: Mapping[str, Any]) -> int:
+    def _run_row(self, rules: str) -> dict[str, Any]:
         now = self.read_clock()
-        row = {
+        return {
             "first_seq": self._numbers.next, "started_ms": now.wall_ms,
             "monotonic_ns": now.monotonic_ns, "boot_id": now.boot_id,
-            "clock_quality": now.quality, "clock_shift_ms": 0, **origin,
+            "clock_quality": now.quality, "clock_shift_ms": 0, "rules": rules, **self._whole,
         }  # fmt: skip
-        return insert(self._connection, "runs", row)
 
     def _files(self, waiting: Sequence[Pending], numbers: range) -> Iterator[tuple[str, bytes]]:
         """The pictures by their names below the store."""
@@ -215,6 +221,11 @@ class EventStore:
             number = insert(connection, "health", one.row)
             self._tell(connection, "health", number)
             return health_of({"seq": number, **one.row})
+        if isinstance(one, PendingRun):
+            began_ms, run = one.row["started_ms"], one.row["run"]
+            connection.execute("UPDATE runs SET ended_ms = ? WHERE run = ?", (began_ms, run - 1))
+            insert(connection, "runs", one.row)
+            return None
         if isinstance(one, PendingSample):
             insert(connection, "samples", {**one.row, "bytes": len(files[one.row["file"]])})
             return None

@@ -74,7 +74,15 @@ class PendingSample:
         return len(self.picture.encoded())
 
 
-Pending = PendingEvent | PendingHealth | PendingClip | PendingSample
+@dataclass(frozen=True, slots=True)
+class PendingRun:
+    """From here on other rules hold; ``row`` is complete."""
+
+    row: dict[str, Any]
+    size: int = 0
+
+
+Pending = PendingEvent | PendingHealth | PendingClip | PendingSample | PendingRun
 
 
 def pending_event(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any, TypeVar
 
 from ..clock import iso
@@ -98,6 +97,10 @@ def run_of(row: Mapping[str, Any]) -> StoredRun:
 
 Record = TypeVar("Record", StoredEvent, StoredHealth, StoredRun)
 
+_NAMES = {
+    cls: frozenset(field.name for field in fields(cls))
+    for cls in (StoredEvent, StoredHealth, StoredRun)
+}
 _TIMES = {"started_ms": "started_at", "ended_ms": "ended_at", "at_ms": "at"}
 
 
@@ -107,14 +110,9 @@ def columns_of(record: type, there: Set[str]) -> list[str]:
     return [name for name in there if name in wanted or _TIMES.get(name) in wanted]
 
 
-@cache
-def _names(cls: Any) -> frozenset[str]:
-    return frozenset(field.name for field in fields(cls))
-
-
 def _record(cls: type[Record], row: Mapping[str, Any]) -> Record:
     """What the record lacks is left out; what the row lacks has its default."""
-    names = _names(cls)
+    names = _NAMES[cls]
     values = {name: value for name, value in row.items() if name in names}
     for name, text in _TIMES.items():
         if text in names and row.get(name) is not None:
