@@ -1,13 +1,18 @@
 """What a station keeps beside its events: a clip of each, and frames worth a person's label."""
 
+import logging
+
 from .clips import Clip, ClipMaker
+from .errors import PhotoUnreadable
 from .reasons import Step
 from .records import Prediction
 from .samples import over_budget, pending_sample
-from .sampling import Sampler
+from .sampling import Sample, Sampler
 from .store import EventStore, Keeper, StoredEvent
-from .store.pending import PendingClip
+from .store.pending import Later, PendingClip
 from .store.quota import Quota
+
+log = logging.getLogger("sightpost")
 
 
 class Keepsakes:
@@ -26,10 +31,7 @@ class Keepsakes:
     def see(self, prediction: Prediction) -> None:
         """The next Prediction."""
         if self._sampler is not None and (sample := self._sampler.see(prediction)) is not None:
-            store = self._keeper.store
-            self._keeper.put_pending(
-                pending_sample(sample, store.read_clock(), store.run, live=store.live)
-            )
+            self._label_later(sample)
         if self._clips is None:
             return
         if prediction.frame.index != self._index:
@@ -55,8 +57,17 @@ class Keepsakes:
                 self._keep(clip)
             self._clips.close()
 
+    def _label_later(self, sample: Sample) -> None:
+        store = self._keeper.store
+        try:
+            waiting = pending_sample(sample, store.read_clock(), store.run, live=store.live)
+        except PhotoUnreadable as exc:  # it could be decoded small, and cannot be in full
+            log.warning("a picture was not kept as a sample: it %s", exc)
+        else:
+            self._keeper.put_pending(waiting)
+
     def _keep(self, clip: Clip) -> None:
-        self._keeper.put_pending(PendingClip(clip.seq, clip.as_avi()))
+        self._keeper.put_pending(PendingClip(clip.seq, Later(clip.as_avi)))
 
 
 def trim_samples(store: EventStore, quota: Quota, most_bytes: int) -> int:

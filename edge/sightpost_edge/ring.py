@@ -212,6 +212,14 @@ def _picture(elapsed_s: float, image: Image) -> RingPicture | None:
         return None
 
 
+def shrunk(picture: RingPicture) -> RingPicture | None:
+    """At most ``WIDTH_PX`` wide, itself where it is; None where it cannot be decoded."""
+    if picture.width <= WIDTH_PX:
+        return picture
+    size = picture.width, picture.height
+    return _picture(picture.elapsed_s, JpegImage(picture.jpeg, size))
+
+
 def encoded(elapsed_s: float, image: Image) -> RingPicture:
     """Any image, at most ``WIDTH_PX`` wide, as a JPEG."""
     reduction = max((n for n in image.reductions if image.width // n >= WIDTH_PX), default=1)

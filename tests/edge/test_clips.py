@@ -1,5 +1,6 @@
 """Clips: from before an event until after it, whenever its row is written."""
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -10,9 +11,9 @@ import pytest
 from sightpost_edge.clips import LONGEST_S, Clip, ClipMaker, ClipSettings
 from sightpost_edge.decide import Rules, Step, decide
 from sightpost_edge.errors import ConfigError
-from sightpost_edge.image import JpegImage
+from sightpost_edge.image import JpegImage, jpeg_size
 from sightpost_edge.records import Event, Frame, Prediction
-from sightpost_edge.ring import Ring
+from sightpost_edge.ring import Ring, RingPicture
 from sightpost_edge.testing import EPOCH, colour
 
 LABELS = ("empty", "fox")
@@ -198,7 +199,19 @@ def test_pictures_of_another_size_are_left_out() -> None:
     assert clip.pictures[-1].elapsed_s < 2.0
 
 
+def test_large_pictures_are_made_smaller_in_the_file() -> None:
+    """A quarter of the bytes on the card; one that cannot be decoded is left out."""
+    wide = cv2.imencode(".jpg", np.full((720, 1280, 3), 90, np.uint8))[1].tobytes()
+    spoilt = wide[:200] + wide[-2:]
+    pictures = [RingPicture(i / 5, wide, 1280, 720) for i in range(5)]
+    pictures[2] = RingPicture(2 / 5, spoilt, 1280, 720)
+    film = Clip(1, tuple(pictures)).as_avi()
+    shown = re.findall(rb"\xff\xd8.*?\xff\xd9", film, re.S)
+    assert [jpeg_size(one) for one in shown] == [(640, 360)] * 4
+
+
 def test_a_clips_file_holds_the_cameras_own_pictures() -> None:
+    """Bit for bit where they are small enough."""
     one = station()
     one.run(passage(5, 2, 6))
     film = one.clips[1].as_avi()

@@ -317,11 +317,11 @@ def test_a_mark_goes_through_the_run(tmp_path: Path) -> None:
 
 def test_clips_and_samples_are_durable_before_their_rows(tmp_path: Path) -> None:
     """No row names what is not there; a clip of an event that is gone leaves nothing behind."""
-    from sightpost_edge.store.pending import PendingClip
+    from sightpost_edge.store.pending import Later, PendingClip
 
     with open_store(tmp_path) as store:
         seq = store.write(event()).seq
-        store.write_all([PendingClip(seq, b"RIFF"), PendingClip(77, b"RIFF")])
+        store.write_all([PendingClip(n, Later(lambda: b"RIFF")) for n in (seq, 77)])
     (found,) = read_events(tmp_path)
     assert (tmp_path / found.clip).read_bytes() == b"RIFF"
     assert [p.name for p in (tmp_path / "clips").iterdir()] == [Path(found.clip).name]

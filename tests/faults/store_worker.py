@@ -18,6 +18,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from sightpost_edge.store import EventStore, Keeper, database, keeper
 from sightpost_edge.store.ballast import Space
 from sightpost_edge.store.housekeeping import Housekeeping
 from sightpost_edge.store.outbox import UPLINK, acknowledged, read_outbox, store_id
-from sightpost_edge.store.pending import PendingClip, PendingSample, Picture
+from sightpost_edge.store.pending import Later, PendingClip, PendingSample, Picture
 from sightpost_edge.store.quota import Quota, StorageSettings
 from sightpost_edge.store.requests import Mark, ask
 from sightpost_edge.store.rows import StoredEvent, StoredHealth
@@ -188,7 +189,8 @@ class Worker:
 
     def _clip(self, seq: int) -> PendingClip:
         shown = self._rng.choices(self._pictures, k=3)
-        return PendingClip(seq, avi(shown, width=WIDTH, height=HEIGHT, fps=5))
+        film = Later(partial(avi, shown, width=WIDTH, height=HEIGHT, fps=5))
+        return PendingClip(seq, film)
 
     def _sample(self) -> PendingSample:
         now = self._read_clock()

@@ -201,7 +201,7 @@ class EventStore:
                 if one.picture is not None:
                     yield name, one.picture.encoded()
             elif isinstance(one, PendingClip):
-                yield f"{CLIPS}/{seq:06d}.avi", one.encoded
+                yield f"{CLIPS}/{seq:06d}.avi", one.film.encoded()
             elif isinstance(one, PendingSample):
                 row = one.row
                 place = f"{SAMPLES}/{row['kind']}-{_stamp(row['at_ms'])}-{row['monotonic_ns']}"
@@ -232,7 +232,7 @@ class EventStore:
         name = f"{CLIPS}/{seq:06d}.avi"
         changed = connection.execute(
             "UPDATE events SET clip = ?, picture_bytes = picture_bytes + ? WHERE seq = ?",
-            (name, len(one.encoded), seq),
+            (name, one.size, seq),
         )
         if not changed.rowcount:  # deleted meanwhile
             (self.folder / name).unlink(missing_ok=True)

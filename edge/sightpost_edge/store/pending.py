@@ -1,5 +1,6 @@
 """What waits to be written: rows as they will be, and the pictures that go before them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,18 +13,28 @@ RECORDING = "recording"
 """The clock quality of what was not seen just now: a file's times are what its camera said."""
 
 
-class Picture:
-    """An image until somebody needs it as a file."""
+class Later:
+    """A file's content that is made once, when the writer needs it, and not before.
 
-    def __init__(self, image: Image) -> None:
-        self._image: Image | None = image
+    ``make`` and what it holds on to are let go then.
+    """
+
+    def __init__(self, make: Callable[[], bytes]) -> None:
+        self._make: Callable[[], bytes] | None = make
         self._encoded = b""
 
     def encoded(self) -> bytes:
-        """As a JPEG; the pixels are let go."""
-        if self._image is not None:
-            self._encoded, self._image = as_jpeg(self._image), None
+        """The bytes."""
+        if self._make is not None:
+            self._encoded, self._make = self._make(), None
         return self._encoded
+
+
+class Picture(Later):
+    """An image until it is a JPEG."""
+
+    def __init__(self, image: Image) -> None:
+        super().__init__(lambda: as_jpeg(image))
 
 
 @dataclass(slots=True)
@@ -53,12 +64,12 @@ class PendingClip:
     """The frames around the event ``seq``, as an AVI file."""
 
     seq: int
-    encoded: bytes = field(repr=False)
+    film: Later = field(repr=False)
 
     @property
     def size(self) -> int:
         """In bytes."""
-        return len(self.encoded)
+        return len(self.film.encoded())
 
 
 @dataclass(slots=True)
