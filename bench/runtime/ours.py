@@ -17,11 +17,14 @@ from urllib.parse import parse_qs
 from sightpost_edge import sources
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.classifier import BundleClassifier
+from sightpost_edge.clips import ClipMaker
 from sightpost_edge.config import Site
 from sightpost_edge.image import JpegImage
+from sightpost_edge.keepsakes import Keepsakes
 from sightpost_edge.look import Inbox, look
 from sightpost_edge.motion import MotionSettings
 from sightpost_edge.records import Prediction
+from sightpost_edge.sampling import Sampler
 from sightpost_edge.sources.camera import Ended, Shot
 from sightpost_edge.sources.live import LiveSource
 from sightpost_edge.store import EventStore, Keeper
@@ -70,9 +73,16 @@ class Device:
             held.callback(source.close)
             folder = held.enter_context(tempfile.TemporaryDirectory())
             store = EventStore(
-                Path(folder), source=source.uri, model="bench", model_digest=self.bundle.digest
+                Path(folder),
+                source=source.uri,
+                model="bench",
+                model_digest=self.bundle.digest,
+                live=True,
             )
             keeper = held.enter_context(Keeper(store, patient=True))
+            beside = Keepsakes(
+                keeper, ClipMaker(site.clips), Sampler(site.samples, labels=contract.labels)
+            )
             looks = look(
                 source, BundleClassifier(self.bundle), regions=site.looked_at, motion=site.motion,
                 judge=site.judge(), pace=site.pace(), inbox=inbox, overlap=overlap,
@@ -80,6 +90,7 @@ class Device:
             watch(
                 _metered(held.enter_context(closing(looks)), meter), keeper,
                 rules=site.rules_for(contract), labels=contract.labels, nothing=contract.nothing,
+                beside=beside,
             )  # fmt: skip
 
 

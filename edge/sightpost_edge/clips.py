@@ -54,6 +54,11 @@ class Clip:
     seq: int
     pictures: tuple[RingPicture, ...] = field(repr=False)
 
+    @property
+    def held(self) -> int:
+        """Bytes of its pictures in memory."""
+        return sum(len(picture.jpeg) for picture in self.pictures)
+
     def as_avi(self) -> bytes:
         """The file: Motion JPEG, at most ``ring.WIDTH_PX`` wide, at the rate that most of the
         pictures came at.

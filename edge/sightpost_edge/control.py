@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .durable import write_file
+from .durable import give_to_owner, write_file
 from .errors import ConfigError
 from .polled import DAMAGED, Polled, read_object
 from .rules import ClassRule, Rules
@@ -37,6 +37,11 @@ class Control:
             raise ConfigError(
                 f"control: threshold ({self.threshold}) must lie in [{LOWEST}, {HIGHEST:g}]"
             )
+
+    def __str__(self) -> str:
+        own = self.threshold is None
+        bar = "the site's own threshold" if own else f"threshold {self.threshold:g}"
+        return f"{'armed' if self.armed else 'disarmed'}, {bar}"
 
     def rules(self, base: Rules) -> Rules | None:
         """The rules to go by instead of ``base``, itself where nothing differs; None: disarmed.
@@ -81,6 +86,7 @@ def write_control(folder: Path, control: Control) -> None:
         DiskFull, StoreError: see ``errors.writing_to``.
     """
     write_file(folder / CONTROL, json.dumps({"v": 1, **asdict(control)}).encode())
+    give_to_owner(folder, folder / CONTROL)
 
 
 class InForce:
@@ -116,9 +122,7 @@ class InForce:
         return self._base.threshold if asked is None else asked
 
     def _say(self) -> None:
-        asked = self.control.threshold
-        bar = "the site's own threshold" if asked is None else f"threshold {asked:g}"
-        log.info("%s, %s", "armed" if self.control.armed else "disarmed", bar)
+        log.info("%s", self.control)
 
 
 def _parsed(found: Mapping[str, Any]) -> Control:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -67,9 +68,25 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def remove_torn(folder: Path) -> None:
-    """Remove what a kill between writing and renaming left behind."""
+    """Remove what a kill between writing and renaming left behind, and nothing else."""
     for path in folder.glob(".*"):
-        path.unlink()
+        if _TORN.fullmatch(path.name) and path.is_file():
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def give_to_owner(folder: Path, *made: Path) -> None:
+    """What root made in somebody's folder is theirs: a service could not remove it again."""
+    if os.geteuid() != 0:
+        return
+    owner = folder.stat()
+    for path in made:
+        with contextlib.suppress(OSError):
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+
+_TORN = re.compile(r"\..+\.\d+(\.\d+)?")
+"""``.NAME.PID.THREAD``, and the live file's ``.NAME.PID``."""
 
 
 def _beside(path: Path) -> Path:

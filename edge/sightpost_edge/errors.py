@@ -184,7 +184,12 @@ def writing_to(path: object) -> Iterator[None]:
                 f"no space left while writing {path}",
                 hint="free some space (df -h shows where); what was already written is intact",
             ) from exc
-        if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if exc.errno == errno.EROFS:
+            raise StoreError(
+                f"the file system of {path} is read-only",
+                hint="mount and dmesg say why; a card that fails is often put into that state",
+            ) from exc
+        if exc.errno in (errno.EACCES, errno.EPERM):
             raise StoreError(
                 f"no permission to write {path}",
                 hint="choose a folder you own, or fix its owner with chown",

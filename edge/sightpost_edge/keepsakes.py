@@ -67,7 +67,7 @@ class Keepsakes:
             self._keeper.put_pending(waiting)
 
     def _keep(self, clip: Clip) -> None:
-        self._keeper.put_pending(PendingClip(clip.seq, Later(clip.as_avi)))
+        self._keeper.put_pending(PendingClip(clip.seq, Later(clip.as_avi, clip.held)))
 
 
 def trim_samples(store: EventStore, quota: Quota, most_bytes: int) -> int:

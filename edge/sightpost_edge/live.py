@@ -156,4 +156,6 @@ def _fits(hint: Any, value: Any) -> bool:
         return isinstance(value, dict) and all(_fits(arguments[1], v) for v in value.values())
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
+    if hint is int:  # beyond 64 bits nothing was counted, and sums with floats overflow
+        return type(value) is int and -(2**63) <= value < 2**63
     return type(value) is hint

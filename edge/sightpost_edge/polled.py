@@ -9,8 +9,9 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 MOST_BYTES = 64 * 1024
 """A hundred times what the largest of these files holds; more is somebody else's."""
-DAMAGED = (ValueError, TypeError, KeyError, RecursionError)
-"""What parsing raises on bytes that are not what they should be, deeply nested JSON included."""
+DAMAGED = (ValueError, TypeError, KeyError, RecursionError, OverflowError)
+"""What parsing raises on bytes that are not what they should be: deeply nested JSON and ``1e999``,
+which Python reads as infinity, included."""
 
 log = logging.getLogger("sightpost")
 

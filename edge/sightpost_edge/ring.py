@@ -207,7 +207,7 @@ class Ring:
 def _picture(elapsed_s: float, image: Image) -> RingPicture | None:
     try:
         return encoded(elapsed_s, image)
-    except (PhotoUnreadable, cv2.error) as exc:
+    except (PhotoUnreadable, cv2.error, MemoryError) as exc:
         log.warning("a picture was left out of the clips: %s", first_line(exc))
         return None
 

@@ -13,7 +13,15 @@ import pytest
 from sightpost_edge.clock import Reading
 from sightpost_edge.errors import DiskFull, StoreError
 from sightpost_edge.records import Event
-from sightpost_edge.store import EventStore, Keeper, read_events, read_health, read_run
+from sightpost_edge.store import (
+    EventStore,
+    Keeper,
+    backlog,
+    numbers,
+    read_events,
+    read_health,
+    read_run,
+)
 from sightpost_edge.store import keeper as keeper_module
 from sightpost_edge.store.backfill import Backfill
 from sightpost_edge.store.housekeeping import Housekeeping
@@ -26,6 +34,7 @@ from sightpost_edge.store.outbox import (
     store_id,
     tell,
 )
+from sightpost_edge.store.pending import Later, PendingClip
 from sightpost_edge.store.requests import Mark, ask
 from sightpost_edge.testing import colour, frame
 
@@ -135,7 +144,8 @@ def test_a_full_disk_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Putting goes on; what waited is written once there is space; what was too much is counted."""
     monkeypatch.setattr(keeper_module, "RETRY_S", 0.01)
     monkeypatch.setattr(keeper_module, "TICK_S", 0.01)
-    monkeypatch.setattr(keeper_module, "MOST_WAITING", 5)
+    monkeypatch.setattr(backlog, "MOST_WAITING", 5)
+    monkeypatch.setattr(backlog, "BUSY", 2)
     store = open_store(tmp_path)
     disk = FullDisk(store)
     with Keeper(store, patient=True) as keeper:
@@ -146,7 +156,7 @@ def test_a_full_disk_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert keeper.full
         disk.full = False
     assert [e.label for e in read_events(tmp_path)] == ["3", "4", "5", "6", "7"]
-    assert read_counters(tmp_path) == {keeper_module.LOST_EVENTS: 3}
+    assert read_counters(tmp_path) == {backlog.LOST_EVENTS: 3}
     assert all((tmp_path / e.snapshot).exists() for e in read_events(tmp_path))
 
 
@@ -154,7 +164,7 @@ def test_pictures_go_before_events(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """While the disk is full and RAM is short the oldest pictures are let go, no event is."""
     monkeypatch.setattr(keeper_module, "RETRY_S", 0.01)
     monkeypatch.setattr(keeper_module, "TICK_S", 0.01)
-    monkeypatch.setattr(keeper_module, "MOST_PICTURE_BYTES", 2000)
+    monkeypatch.setattr(backlog, "MOST_PICTURE_BYTES", 20_000)
     store = open_store(tmp_path)
     disk = FullDisk(store)
     with Keeper(store, patient=True) as keeper:
@@ -167,7 +177,7 @@ def test_pictures_go_before_events(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(kept) == 6
     assert not kept[0].snapshot
     assert kept[-1].snapshot
-    assert read_counters(tmp_path)[keeper_module.LOST_PICTURES] >= 1
+    assert read_counters(tmp_path)[backlog.LOST_PICTURES] >= 1
 
 
 def test_a_recording_ends_with_a_full_disk(tmp_path: Path) -> None:
@@ -191,13 +201,11 @@ def test_one_reading_dates_all_of_an_event(tmp_path: Path) -> None:
 
 
 def test_time_that_arrives_later_dates_what_came_before(tmp_path: Path) -> None:
-    """An event of a board that thought it was 1970 is moved to when it was, and marked so."""
+    """An event of a board that thought it was 1970 is moved to when it was, marked so, and told
+    again: whoever was told, or has read ahead, knows the wrong time."""
     clocks = Clocks(wall_ms=1_000_000, monotonic_s=10.0, quality="unsynchronized")
     with open_store(tmp_path, outbox=True, clocks=clocks) as store:
         store.write(event("fox", at_s=8.0), snapshot=False)
-        parcels = read_outbox(tmp_path, after=0, limit=9)
-        with store.transaction() as connection:
-            connection.execute("DELETE FROM outbox WHERE id < 0")
         clocks.wall_ms, clocks.monotonic_s, clocks.quality = NOW, 100.0, "synchronized"
         backfill = Backfill(store.connection, outbox=True)
         backfill.expect(clocks())
@@ -208,29 +216,26 @@ def test_time_that_arrives_later_dates_what_came_before(tmp_path: Path) -> None:
     assert found.started_at == "2026-09-21T14:11:48.000+00:00"
     assert found.ended_at == "2026-09-21T14:11:49.500+00:00"
     assert found.clock_shift_ms == NOW - 92_000 - (1_000_000 - 2_000)
-    assert [p.kind for p in parcels] == ["event"]
-    assert [p.kind for p in read_outbox(tmp_path, after=0, limit=9)] == ["event"], "told once"
+    assert [p.kind for p in read_outbox(tmp_path, after=0, limit=9)] == ["event", "correction"]
     run = read_run(tmp_path, 1)
     assert run is not None
     assert run.clock_quality == "corrected"
+    assert run.started_at < run.ended_at < "2026-09-21T14:14", "moved once, both"
 
 
-def test_who_was_told_the_wrong_time_is_told_again(tmp_path: Path) -> None:
-    """The row of the event had been acknowledged and is gone: a correction follows."""
-    clocks = Clocks(wall_ms=1_000_000, quality="unsynchronized")
-    with open_store(tmp_path, outbox=True, clocks=clocks) as store:
-        for label in ("fox", "deer"):
-            store.write(event(label), snapshot=False)
-        with store.transaction() as connection:
-            prune(connection, acked=1)
+def test_a_late_row_is_dated_too(tmp_path: Path) -> None:
+    """It was read before the clock was right, and written after everything had been put right."""
+    clocks = Clocks(wall_ms=1_000_000, quality="unknown")
+    with open_store(tmp_path, clocks=clocks) as store:
+        waiting = store.pending(event(), snapshot=False)
         clocks.wall_ms, clocks.quality = NOW, "synchronized"
-        backfill = Backfill(store.connection, outbox=True)
+        backfill = Backfill(store.connection, outbox=False)
         backfill.expect(clocks())
-        backfill.correct(clocks(), store.transaction)
-        told = read_outbox(tmp_path, after=0, limit=9)
-    assert [(p.kind, p.event.label) for p in told if p.event] == [
-        ("event", "deer"), ("correction", "fox"),
-    ]  # fmt: skip
+        while backfill.correct(clocks(), store.transaction):
+            pass
+        store.write_all([waiting])
+        assert backfill.correct(clocks(), store.transaction) == 1
+    assert read_events(tmp_path)[0].clock_quality == "corrected"
 
 
 def test_earlier_boots_stay_marked(tmp_path: Path) -> None:
@@ -317,8 +322,6 @@ def test_a_mark_goes_through_the_run(tmp_path: Path) -> None:
 
 def test_clips_and_samples_are_durable_before_their_rows(tmp_path: Path) -> None:
     """No row names what is not there; a clip of an event that is gone leaves nothing behind."""
-    from sightpost_edge.store.pending import Later, PendingClip
-
     with open_store(tmp_path) as store:
         seq = store.write(event()).seq
         store.write_all([PendingClip(n, Later(lambda: b"RIFF")) for n in (seq, 77)])
@@ -357,3 +360,191 @@ def test_health_is_dated_by_the_same_clocks(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         store.write_health(Health("frozen", False, "9 s", EPOCH, round(4e9)))
     assert read_health(tmp_path)[0].at == "2026-09-21T14:13:14.000+00:00"
+
+
+def test_a_film_never_holds_up_an_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not fit, the events behind it do: they are durable, and it is given up in time."""
+    monkeypatch.setattr(keeper_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(keeper_module, "GRACE_S", 0.1)
+    store = open_store(tmp_path)
+    first = store.write(event(), snapshot=False).seq
+    real = store.write_all
+
+    def small_disk(waiting: object) -> object:
+        if any(one.size > 10_000 for one in waiting):  # type: ignore[attr-defined]
+            raise DiskFull("no space left")
+        return real(waiting)  # type: ignore[arg-type]
+
+    store.write_all = small_disk  # type: ignore[method-assign, assignment]
+    with Keeper(store, patient=True) as keeper:
+        keeper.put_pending(PendingClip(first, Later(lambda: b"x" * 20_000, 20_000)))
+        for number in range(5):
+            keeper.put(event(f"{number}"))
+        while keeper.backlog:
+            pass
+    assert [e.label for e in read_events(tmp_path)][1:] == ["0", "1", "2", "3", "4"]
+    assert read_counters(tmp_path) == {backlog.LOST_PICTURES: 1}
+
+
+def test_an_event_goes_on_without_its_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After ten seconds of a full disk its row is safe rather than its picture hoped for."""
+    monkeypatch.setattr(keeper_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(keeper_module, "GRACE_S", 0.1)
+    store = open_store(tmp_path)
+    real = store.write_all
+
+    def tiny_disk(waiting: object) -> object:
+        if any(one.size for one in waiting):  # type: ignore[attr-defined]
+            raise DiskFull("no space left")
+        return real(waiting)  # type: ignore[arg-type]
+
+    store.write_all = tiny_disk  # type: ignore[method-assign, assignment]
+    with Keeper(store, patient=True) as keeper:
+        keeper.put(event())
+        while keeper.backlog:
+            pass
+    (kept,) = read_events(tmp_path)
+    assert not kept.snapshot
+
+
+def test_no_room_even_to_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making room meets the full disk itself: the run waits, it does not end."""
+    monkeypatch.setattr(keeper_module, "RETRY_S", 0.01)
+    store = open_store(tmp_path)
+    disk = FullDisk(store)
+
+    class NoRoom(Housekeeping):
+        def tick(self) -> None:
+            raise DiskFull("no space left for housekeeping")
+
+        def make_room(self, bytes_needed: int = 0) -> bool:
+            raise DiskFull("no space left to delete")
+
+    keeper = Keeper(store, patient=True, housekeeping=NoRoom(store))
+    keeper.put(event(), snapshot=False)
+    while disk.tries < 4:
+        pass
+    disk.full = False
+    keeper.close()
+    keeper.deliver()
+    assert len(read_events(tmp_path)) == 1
+
+
+def test_a_disk_that_hangs_holds_up_nobody_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory stays bounded, and the end comes; what is put after it is refused."""
+    monkeypatch.setattr(keeper_module, "FLUSH_S", 0.05)
+    monkeypatch.setattr(keeper_module, "CLOSE_S", 0.05)
+    monkeypatch.setattr(backlog, "MOST_WAITING", 5)
+    monkeypatch.setattr(backlog, "BUSY", 2)
+    store = open_store(tmp_path)
+    gate = threading.Event()
+    store.write_all = lambda waiting: gate.wait(20) and []  # type: ignore[method-assign, assignment]
+    keeper = Keeper(store, patient=True)
+    for number in range(50):
+        keeper.put(event(f"{number}"), snapshot=False)
+    assert keeper.backlog <= 6
+    keeper.flush()
+    with pytest.raises(StoreError, match="hangs"):
+        keeper.close()
+    with pytest.raises(StoreError, match="closed"):
+        keeper.put(event(), snapshot=False)
+    gate.set()
+    keeper._thread.join(5)
+    store.close()
+
+
+def test_rules_are_never_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event without the run that explains it, or a run's number used twice, helps nobody."""
+    monkeypatch.setattr(backlog, "MOST_WAITING", 2)
+    monkeypatch.setattr(backlog, "BUSY", 1)
+    with open_store(tmp_path) as store:
+        waiting = backlog.Backlog()
+        waiting.put(store.pending_run("{}"))
+        for number in range(4):
+            waiting.put(store.pending(event(f"{number}"), snapshot=False))
+        store.write_all(waiting.take())
+    assert [e.label for e in read_events(tmp_path)] == ["3"]
+    assert read_run(tmp_path, 2) is not None
+    assert waiting.lost == {backlog.LOST_EVENTS: 3}
+
+
+def test_a_number_is_reserved_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full when the next numbers were to be noted: it is tried again, not assumed."""
+    with open_store(tmp_path) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(numbers, "write_file", _no_space)
+            with pytest.raises(DiskFull):
+                store.write(event(), snapshot=False)
+        first = store.write(event(), snapshot=False).seq
+        assert int((tmp_path / "sequence").read_text()) > first
+
+
+def _no_space(path: Path, content: bytes) -> None:
+    raise DiskFull("no space left")
+
+
+def test_an_older_copy_of_the_database_is_sent_again(tmp_path: Path) -> None:
+    """The cursor is ahead of it: nothing new may count as acknowledged."""
+    with open_store(tmp_path, outbox=True) as store:
+        store.write(event(), snapshot=False)
+        name = store_id(tmp_path)
+    cursor(tmp_path, name, 25)
+    with open_store(tmp_path, outbox=True) as store:
+        assert store_id(tmp_path) != name
+        store.write(event(), snapshot=False)
+        Housekeeping(store, outbox=True).tick()
+    assert len(read_outbox(tmp_path, after=0, limit=9)) == 2
+
+
+@pytest.mark.parametrize(
+    "asked", ['{"events": [1e999], "keep": true}', '{"events": [99999999999999999999]}', "[]", ""]
+)
+def test_a_strange_request_ends_nothing(tmp_path: Path, asked: str) -> None:
+    """It is left out, and gone."""
+    with open_store(tmp_path) as store:
+        (tmp_path / "requests").mkdir()
+        (tmp_path / "requests" / "1-1.json").write_text(asked)
+        (tmp_path / "uplink").mkdir()
+        (tmp_path / "uplink" / "mqtt.json").write_text('{"store": "x", "acked": 1e999}')
+        Housekeeping(store, outbox=True).tick()
+        assert not list((tmp_path / "requests").iterdir())
+
+
+def test_a_request_that_cannot_be_removed_is_obeyed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody else's file in somebody else's folder: said once, and the run goes on."""
+    with open_store(tmp_path) as store:
+        store.write(event(), snapshot=False)
+        ask(tmp_path, Mark((1,)))
+        house = Housekeeping(store, clock_s=iter(range(0, 10**6, 10)).__next__)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", _forbidden)
+            house.tick()
+            house.tick()
+        assert read_events(tmp_path)[0].marked
+    assert caplog.text.count("cannot be removed") == 1
+
+
+def _forbidden(path: Path, missing_ok: bool = False) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+def test_only_our_own_remains_are_removed(tmp_path: Path) -> None:
+    """What a kill left behind goes; another program's hidden folder stays."""
+    with open_store(tmp_path):
+        pass
+    (tmp_path / "snapshots" / ".stfolder").mkdir()
+    (tmp_path / "snapshots" / ".nomedia").touch()
+    (tmp_path / "snapshots" / ".a.jpg.12.34").touch()
+    (tmp_path / ".sequence.12.34").touch()
+    with open_store(tmp_path):
+        pass
+    assert sorted(p.name for p in (tmp_path / "snapshots").iterdir()) == [".nomedia", ".stfolder"]
+    assert not (tmp_path / ".sequence.12.34").exists()

@@ -73,7 +73,9 @@ class Worker:
         self._pictures = pictures(work.seed)
         self._seconds = itertools.count(step=10)
         self._put: deque[int] = deque()
-        """What was put and is not known to be durable: the event of a clip, 0 for all else."""
+        """A 0 for each event and fault that is not known to be durable."""
+        self._films: deque[int] = deque()
+        """The events whose clips were put and are not known to be durable."""
         self._to_show: list[int] = []
         self._told = 0
         self._synchronized = False
@@ -89,7 +91,7 @@ class Worker:
                     done += self._burst(kept_by)
                     self._now_and_then(kept_by)
             kept_by.deliver()
-            self._promise_clips()
+            self._promise_clips(kept_by)
             self._put.clear()
 
     def _open(self) -> Keeper:
@@ -122,8 +124,9 @@ class Worker:
 
     def _now_and_then(self, kept_by: Keeper) -> None:
         """Whatever else a station does, in no order."""
+        self._promise_clips(kept_by)
         while self._to_show:
-            self._put.append(seq := self._to_show.pop())
+            self._films.append(seq := self._to_show.pop())
             kept_by.put_pending(self._clip(seq))
         if self._rng.random() < 0.1:
             self._put.append(0)
@@ -137,7 +140,6 @@ class Worker:
 
     def _kept(self, kept: StoredEvent | StoredHealth) -> None:
         """Acknowledge; some get a clip later, some are marked."""
-        self._promise_clips()
         self._put.popleft()
         if isinstance(kept, StoredHealth):
             self._promise(health=kept.seq)
@@ -152,10 +154,10 @@ class Worker:
             ask(self._folder, Mark((kept.seq,)))
             self._promise(mark=kept.seq)
 
-    def _promise_clips(self) -> None:
-        """What was put before something that is durable is durable."""
-        while self._put and self._put[0]:
-            self._promise(clip=self._put.popleft())
+    def _promise_clips(self, kept_by: Keeper) -> None:
+        """Nothing waits any more: all are durable."""
+        while self._films and not kept_by.backlog:
+            self._promise(clip=self._films.popleft())
 
     def _tell(self) -> None:
         """Be an uplink: the promise says what is told from now on, whether that is kept or not."""

@@ -18,7 +18,7 @@ from sightpost_edge.clock import Reading, to_ms
 from sightpost_edge.records import Event
 from sightpost_edge.store import EventStore, read_events
 from sightpost_edge.store.backfill import Backfill
-from sightpost_edge.store.outbox import prune, read_outbox
+from sightpost_edge.store.outbox import prune
 from sightpost_edge.testing import colour, frame
 
 from ..conftest import command
@@ -135,8 +135,6 @@ def test_time_is_put_right_and_never_claimed(place: Path, report_fault: ReportFa
         board.reboot()
         faults += live(folder, board, random.Random(seed), 40)
         losses += list(wrong(folder, board))
-        told = [p.event.seq for p in read_outbox(folder, after=0, limit=10**6) if p.event]
-        losses += [] if len(told) == len(set(told)) else ["told twice before anybody asked"]
     report_fault("clock: jumps, late time, reboots", faults, len(losses))
     assert not losses, losses[:5]
     assert faults > 200

@@ -8,26 +8,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError, StoreError
+from .event_options import (
+    Json,
+    Label,
+    Last,
+    Marked,
+    Score,
+    Since,
+    Store,
+    Until,
+    check_parent,
+    folder_of,
+    many,
+    nothing_found,
+    say,
+    wanted_of,
+)
 from .export import export
 from .samples import samples
 
 if TYPE_CHECKING:
     from ..charts import Chart
-    from ..store.queries import EventFilter
 
 events = typer.Typer(rich_markup_mode=None, no_args_is_help=False, add_completion=False)
 
-Store = Annotated[Path | None, typer.Option(help="The store's folder, if not the usual one.")]
-Label = Annotated[str, typer.Option(help="Only events with this label.")]
-Since = Annotated[
-    str, typer.Option(help="Only events from then on: 2026-11-21, 2026-11-21T18:00, 2h, today.")
-]
-Until = Annotated[str, typer.Option(help="Only events before then; a day counts whole.")]
-Score = Annotated[float | None, typer.Option(min=0, max=1, help="Only events at least this sure.")]
-Marked = Annotated[bool, typer.Option("--marked", help="Only events that a person marked.")]
-Last = Annotated[int | None, typer.Option(min=1, help="Only the newest so many.")]
 Numbers = Annotated[list[int], typer.Argument(help="Events by their numbers, as listed.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON lines, times in UTC.")]
 
 
 class By(enum.StrEnum):
@@ -71,17 +76,18 @@ def list_(
     from ..store.queries import find_events
     from .common import as_json
 
-    wanted = _wanted(label, since, until, min_score, marked, last)
-    found = find_events(_folder(ctx, store), wanted)
+    folder = folder_of(ctx, store)
+    wanted = wanted_of(label, since, until, min_score, marked, last)
+    found = find_events(folder, wanted)
+    if not found:
+        nothing_found(folder, wanted)
     if json or ctx.obj[1]:
         for event in found:
             print(as_json(event))
     elif found:
         from .event_tables import print_events
 
-        print_events(found)
-    else:
-        _none()
+        print_events(found, columns=_columns() if sys.stdout.isatty() else None)
 
 
 @events.command()
@@ -94,7 +100,7 @@ def show(
     """Show everything that is known about one event."""
     from ..store import read_events
 
-    folder = _folder(ctx, store)
+    folder = folder_of(ctx, store)
     found = read_events(folder, seq=number)
     if not found:
         raise StoreError(f"no event {number} in {folder}", hint="sightpost events list shows them")
@@ -115,20 +121,27 @@ def health(
     last: Annotated[int, typer.Option(min=1, help="Only the newest so many.")] = 50,
     json: Json = False,
 ) -> None:
-    """List what happened to the camera: faults that began and faults that were over."""
+    """List what happened to the camera, and count what the store had to drop so far.
+
+    With --json a line for each fault that began or was over, and last {"dropped": {...}}.
+    """
     from ..store import read_health
+    from ..store.outbox import read_counters
     from .common import as_json
 
-    found = read_health(_folder(ctx, store), last=last)
+    folder = folder_of(ctx, store)
+    found, dropped = read_health(folder, last=last), read_counters(folder)
     if json or ctx.obj[1]:
-        for row in found:
+        for row in [*found, {"dropped": dropped}]:
             print(as_json(row))
-    elif found:
-        from .event_tables import print_health
+        return
+    from .event_tables import print_dropped, print_health
 
+    if found:
         print_health(found)
     else:
-        print("sightpost: no camera faults so far", file=sys.stderr)
+        say("no camera faults so far")
+    print_dropped(dropped)
 
 
 @events.command()
@@ -149,8 +162,11 @@ def count(
     from ..store.counts import count_by
     from .common import as_json
 
-    wanted = _wanted(label, since, until, min_score, marked, last)
-    found = count_by(_folder(ctx, store), by.value, wanted)
+    folder = folder_of(ctx, store)
+    wanted = wanted_of(label, since, until, min_score, marked, last)
+    found = count_by(folder, by.value, wanted)
+    if not found:
+        nothing_found(folder, wanted)
     if json or ctx.obj[1]:
         for one in found:
             began = {} if one.started_ms is None else {"started_at": iso(one.started_ms)}
@@ -159,8 +175,6 @@ def count(
         from .event_tables import print_counts
 
         print_counts(found, by.value)
-    else:
-        _none()
 
 
 @events.command()
@@ -169,7 +183,8 @@ def chart(
     what: Annotated[What, typer.Argument(help="Which one.")] = What.ACTIVITY,
     store: Store = None,
     save: Annotated[
-        Path | None, typer.Option(help="Draw to this .png or .html instead of the terminal.")
+        Path | None,
+        typer.Option(help="Draw to this .png or .html, replacing it, instead of the terminal."),
     ] = None,
     label: Label = "",
     since: Since = "",
@@ -181,15 +196,19 @@ def chart(
     """Draw who comes at what hour, how many labels were found by when, or events over time."""
     if save and save.suffix.lower() not in (".png", ".html"):
         raise ConfigError(f"cannot draw to {save}", hint="name a file that ends in .png or .html")
+    if save:
+        check_parent(save)
     from ..chart_text import room
     from ..charts import SLOTS, chart_of
 
-    columns = _columns()
-    wanted = _wanted(label, since, until, min_score, marked, last)
+    folder, columns = folder_of(ctx, store), _columns()
+    wanted = wanted_of(label, since, until, min_score, marked, last)
     most = SLOTS if save else room(columns)
-    drawn = chart_of(_folder(ctx, store), what.value, wanted, most=most)
+    drawn = chart_of(folder, what.value, wanted, most=most)
     if drawn.empty:
-        _none()
+        nothing_found(folder, wanted)
+        for note in drawn.notes:
+            say(note)
     elif save:
         _save(drawn, save)
     else:
@@ -201,13 +220,13 @@ def chart(
 @events.command()
 def mark(ctx: typer.Context, numbers: Numbers, store: Store = None) -> None:
     """Keep events for ever: neither a full disk nor age deletes them."""
-    _mark(_folder(ctx, store), numbers, keep=True)
+    _mark(folder_of(ctx, store), numbers, keep=True)
 
 
 @events.command()
 def unmark(ctx: typer.Context, numbers: Numbers, store: Store = None) -> None:
     """Treat events like all others again."""
-    _mark(_folder(ctx, store), numbers, keep=False)
+    _mark(folder_of(ctx, store), numbers, keep=False)
 
 
 events.command()(samples)
@@ -224,9 +243,9 @@ def _mark(folder: Path, numbers: list[int], *, keep: bool) -> None:
             f"no event {unknown[0]} in {folder}", hint="sightpost events list shows them"
         )
     done = ask(folder, Mark(tuple(numbers), keep=keep))
-    which = f"{len(numbers)} event{'s' * (len(numbers) > 1)}"
+    which = many(len(numbers), "event")
     word = "marked" if keep else "unmarked"
-    print(f"{which} {word}" if done else f"{which} will be {word} by the run that writes there")
+    say(f"{which} {word}" if done else f"{which} will be {word} by the run that writes there")
 
 
 def _save(drawn: "Chart", path: Path) -> None:
@@ -241,7 +260,7 @@ def _save(drawn: "Chart", path: Path) -> None:
         from ..chart_picture import draw_picture
 
         write_file(path.absolute(), draw_picture(layout(drawn)))
-    print(f"sightpost: drawn to {path}", file=sys.stderr)
+    say(f"drawn to {path}")
 
 
 def _columns() -> int:
@@ -257,29 +276,3 @@ def _ascii_only() -> bool:
     except (UnicodeEncodeError, LookupError):
         return True
     return False
-
-
-def _wanted(
-    label: str, since: str, until: str, min_score: float | None, marked: bool, last: int | None
-) -> "EventFilter":
-    from ..localtime import read_when
-    from ..store.queries import EventFilter
-
-    return EventFilter(
-        label=label,
-        since_ms=read_when(since) if since else None,
-        until_ms=read_when(until, whole_day=True) if until else None,
-        min_score=min_score,
-        marked=marked or None,
-        last=last,
-    )
-
-
-def _folder(ctx: typer.Context, store: Path | None) -> Path:
-    from ..store import default_folder
-
-    return store or ctx.obj[0] or default_folder()
-
-
-def _none() -> None:
-    print("sightpost: no such events yet", file=sys.stderr)

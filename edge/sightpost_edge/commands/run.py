@@ -2,9 +2,11 @@
 
 import dataclasses
 import logging
+import math
 import signal
 import sys
 import threading
+import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from ..store import StoredEvent
 
 log = logging.getLogger("sightpost")
+
+TWICE_S = 1.0
 
 
 def run(
@@ -103,16 +107,22 @@ def _say(health: "Health") -> None:
 
 
 def _end_on_signals(source: "Source", pace: "Pace") -> None:
-    """The first signal lets the frame in hand finish; a second one kills as usual.
+    """The first signal lets the frame in hand finish; another Ctrl-C, a second later or more,
+    kills as usual. ``timeout`` and some shells signal twice at once.
 
     The source is closed from a thread: a hung driver must not hold the handler.
     """
+    ending_s = math.inf
 
-    def end(_number: int, _frame: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        pace.stopped = True
-        threading.Thread(target=source.close, daemon=True).start()
+    def end(number: int, _frame: object) -> None:
+        nonlocal ending_s
+        if ending_s == math.inf:
+            ending_s = time.monotonic()
+            pace.stopped = True
+            threading.Thread(target=source.close, daemon=True).start()
+        elif number == signal.SIGINT and time.monotonic() - ending_s > TWICE_S:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,11 +54,12 @@ def uplink(
             _serve(_open(site), is_ending)
 
 
-def serve_as_child(parent: int, config: str, store: str) -> None:
-    """The child of ``sightpost run``: as ``uplink``, but it ends with its parent and steps aside
-    for another one."""
+def serve_as_child(parent: int, words: int, config: str, store: str) -> None:
+    """The child of ``sightpost run``: as ``uplink``, but it ends with its parent, steps aside for
+    another one, and leaves its ``last_words`` to be logged there: it may die of the same for days.
+    """
     from ..errors import SightpostError, StoreBusy
-    from ..uplink.child import STEPPED_ASIDE, die_with
+    from ..uplink.child import STEPPED_ASIDE, die_with, last_words
     from ..uplink.service import only_one
 
     logging.basicConfig(level=logging.INFO, format="sightpost: %(message)s", stream=sys.stderr)
@@ -70,8 +72,11 @@ def serve_as_child(parent: int, config: str, store: str) -> None:
     except StoreBusy:
         raise SystemExit(STEPPED_ASIDE) from None
     except SightpostError as exc:
-        log.error("uplink: %s%s", exc, f" ({exc.hint})" if exc.hint else "")
+        last_words(words, f"{exc}; {exc.hint}" if exc.hint else str(exc))
         raise SystemExit(exc.exit_code) from None
+    except Exception:
+        last_words(words, traceback.format_exc().strip())
+        raise SystemExit(1) from None
 
 
 class _Ending:

@@ -49,6 +49,9 @@ def folder_source(
     return FolderSource(uri)
 
 
+_VIDEO_SUFFIXES = {".avi", ".mkv", ".mov", ".mp4", ".m4v", ".mts", ".webm"}
+
+
 class FolderSource:
     """Photos in the order of their paths; an unreadable one is left out by name.
 
@@ -69,10 +72,7 @@ class FolderSource:
         else:
             self._root, self._photos = _before_wildcards(path), match_photos(str(path))
         if not self._photos:
-            raise SourceUnavailable(
-                f"no photos in {path}",
-                hint="looked for " + ", ".join(sorted(PHOTO_SUFFIXES)),
-            )
+            raise SourceUnavailable(f"no photos in {path}", hint=_what_instead(path))
 
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self._photos):
@@ -90,6 +90,18 @@ class FolderSource:
     def close(self) -> None:
         """End the iteration."""
         self._closing = True
+
+
+def _what_instead(path: Path) -> str:
+    """Somebody with a season of clips gives their folder."""
+    found = path.rglob("*") if path.is_dir() else glob.iglob(str(path), recursive=True)
+    videos = [name for name in map(Path, found) if name.suffix.lower() in _VIDEO_SUFFIXES]
+    if videos:
+        return (
+            f"there are {len(videos)} videos; give them one at a time: "
+            f'for clip in {videos[0].parent}/*; do sightpost run --source "$clip" ...; done'
+        )
+    return "looked for " + ", ".join(sorted(PHOTO_SUFFIXES))
 
 
 def _before_wildcards(pattern: Path) -> Path:

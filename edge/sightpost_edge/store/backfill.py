@@ -15,6 +15,8 @@ from .outbox import tell
 
 log = logging.getLogger("sightpost")
 
+LATE = 2_000
+"""So many rows at most are on their way to the disk (``backlog.MOST_WAITING``)."""
 BATCH = 500
 """Rows corrected in one transaction: a second's work on a slow card."""
 
@@ -27,8 +29,7 @@ class Backfill:
         self._open: dict[str, int] = {}
 
     def expect(self, reading: Reading) -> None:
-        """Ask again whether anything of this boot waits for time: at the start, and while it is
-        unknown."""
+        """Look from the first event of this boot on."""
         (first,) = self._connection.execute(
             "SELECT min(first_seq) FROM runs WHERE boot_id = ? AND first_seq > 0",
             (reading.boot_id,),
@@ -41,13 +42,9 @@ class Backfill:
         transaction: Callable[[], AbstractContextManager[sqlite3.Connection]],
     ) -> int:
         """One batch; gives how many rows were put right."""
-        if reading.quality != "synchronized":
-            self.expect(reading)
+        if reading.quality != "synchronized" or not reading.boot_id:
             return 0
-        done = 0
-        for table in tuple(self._open):
-            done += self._correct(table, reading, transaction)
-        return done
+        return sum(self._correct(table, reading, transaction) for table in self._open)
 
     def _correct(
         self,
@@ -58,33 +55,26 @@ class Backfill:
         key = {"runs": "run", "samples": "id"}.get(table, "seq")
         rows = self._connection.execute(
             f"SELECT {key}, * FROM {table} WHERE {key} >= ? AND boot_id = ? "
-            f"AND clock_quality = 'unsynchronized' ORDER BY {key} LIMIT {BATCH}",
+            f"AND clock_quality IN ('unsynchronized', 'unknown') ORDER BY {key} LIMIT {BATCH}",
             (self._open[table], reading.boot_id),
         )
         rows.row_factory = sqlite3.Row
         found = rows.fetchall()
         if not found:
-            del self._open[table]
+            # What was dated before the clock was right may still be on its way: look from here on.
+            query = f"SELECT COALESCE(max({key}), 0) FROM {table}"
+            (newest,) = self._connection.execute(query).fetchone()
+            self._open[table] = max(self._open[table], newest - LATE)
             return 0
         with transaction() as connection:
             for row in found:
                 _put_right(connection, table, key, row, reading)
             if table == "events" and self._outbox:
-                self._tell(connection, [row[0] for row in found])
+                # Also those that wait: an uplink may have read them ahead, with the old times.
+                tell(connection, "correction", [row[0] for row in found])
         self._open[table] = found[-1][0] + 1
         log.info("the clock is right now: %d %s dated anew", len(found), table)
         return len(found)
-
-    def _tell(self, connection: sqlite3.Connection, numbers: list[int]) -> None:
-        """Who was told already is told again; who was not will hear the right time at once."""
-        waiting = {
-            ref
-            for (ref,) in connection.execute(
-                "SELECT ref FROM outbox WHERE kind = 'event' AND ref BETWEEN ? AND ?",
-                (numbers[0], numbers[-1]),
-            )
-        }
-        tell(connection, "correction", [seq for seq in numbers if seq not in waiting])
 
 
 def _put_right(

@@ -6,6 +6,7 @@ a commit. SQLite before 3.51.3 can lose commits when two connections write and c
 hence the lock file.
 """
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from ..durable import sync_folder
 from ..errors import DiskFull, StoreBusy, StoreError, writing_to
+from .ballast import START_BYTES
 from .inspection import is_damage, readable, why_unusable
 from .quarantine import set_aside
 from .schema import migrate
@@ -93,11 +95,11 @@ def translated(folder: Path) -> Iterator[None]:
 
 
 def as_store_error(exc: sqlite3.Error, folder: Path) -> StoreError:
-    """SQLite's "full" may also be an I/O error at the moment the disk fills up."""
+    """What SQLite calls an I/O error may be a full disk: ENOSPC of a sync, EDQUOT of a write."""
     text = str(exc)
     if is_damage(exc):
         return _damaged(folder, text)
-    if "full" in text:
+    if "full" in text or (_is_io_error(exc) and _takes_nothing(folder)):
         return DiskFull(
             f"no space left for events in {folder}",
             hint="free some space (df -h shows where); every acknowledged event is intact",
@@ -107,6 +109,30 @@ def as_store_error(exc: sqlite3.Error, folder: Path) -> StoreError:
     if "readonly" in text or "unable to open" in text:
         return StoreError(f"no permission to use the store in {folder}", hint="fix it with chown")
     return StoreError(f"the store in {folder} failed: {exc}", hint="check the disk with dmesg")
+
+
+def _is_io_error(exc: sqlite3.Error) -> bool:
+    code = getattr(exc, "sqlite_errorcode", None)  # only where SQLite itself raised it
+    return code is not None and code & 0xFF == sqlite3.SQLITE_IOERR
+
+
+def _takes_nothing(folder: Path) -> bool:
+    """Whether a file like SQLite's log finds no room here; how full a disk is says nothing of a
+    user's quota, nor of files that can no longer be made."""
+    name = folder / f"{DATABASE}-wal-probe"
+    try:
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.unlink(name)
+            wanting = START_BYTES
+            while wanting > 0:
+                wanting -= os.pwrite(handle, os.urandom(wanting), START_BYTES - wanting)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as exc:
+        return exc.errno in (errno.ENOSPC, errno.EDQUOT)
+    return False
 
 
 def _damaged(folder: Path, what: str) -> StoreError:

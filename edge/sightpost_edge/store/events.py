@@ -16,7 +16,7 @@ from .ballast import Ballast, Space
 from .database import DATABASE, lock, open_or_quarantine, translated, wal_reset_bug
 from .inspection import noted
 from .numbers import Numbers
-from .outbox import tell
+from .outbox import renew, tell
 from .pending import (
     Pending,
     PendingClip,
@@ -27,6 +27,7 @@ from .pending import (
     pending_event,
     pending_health,
 )
+from .requests import REQUESTS
 from .rows import StoredEvent, StoredHealth, event_of, health_of
 
 log = logging.getLogger("sightpost")
@@ -78,17 +79,19 @@ class EventStore:
         with ExitStack() as held:
             held.callback(os.close, lock(folder))
             Ballast(folder).make_way(Space.of(folder))
-            for name in (SNAPSHOTS, CLIPS, SAMPLES):
+            for name in ("", SNAPSHOTS, CLIPS, SAMPLES, REQUESTS):
                 remove_torn(folder / name)
             self._connection = held.enter_context(closing(open_or_quarantine(folder / DATABASE)))
-            if wal_reset_bug():
-                log.info(
-                    "SQLite %s: no other program may write to the store", sqlite3.sqlite_version
-                )
             with translated(folder):
                 self._numbers = Numbers(folder, self._connection)
+                renew(folder, self._connection)
                 self._whole = {**origin, "model_path": model_path}
                 self.run = insert(self._connection, "runs", self._run_row(rules))
+            if wal_reset_bug() and self._numbers.next == 1:  # once for each store
+                log.info(
+                    "SQLite %s can lose events when a second program writes to the store; "
+                    "reading is safe", sqlite3.sqlite_version,
+                )  # fmt: skip
             self._held = held.pop_all()
         self._origin = {**origin, "run": self.run}
 
@@ -172,11 +175,16 @@ class EventStore:
             self._numbers.close()
 
     def alive(self) -> None:
-        """Note that the run goes on: what it did not see after this it did not watch for."""
+        """Note that the run goes on: what it did not see after this it did not watch for.
+
+        On the clock that its beginning is told by, right or wrong: both are put right together.
+        """
+        now_ns = self.read_clock().monotonic_ns
         with self.transaction() as connection:
             connection.execute(
-                "UPDATE runs SET ended_ms = ? WHERE run = ?", (self.read_clock().wall_ms, self.run)
-            )
+                "UPDATE runs SET ended_ms = started_ms + (? - monotonic_ns) / 1000000 "
+                "WHERE run = ?", (now_ns, self.run),
+            )  # fmt: skip
 
     def __enter__(self) -> "EventStore":
         return self
@@ -222,8 +230,10 @@ class EventStore:
             self._tell(connection, "health", number)
             return health_of({"seq": number, **one.row})
         if isinstance(one, PendingRun):
-            began_ms, run = one.row["started_ms"], one.row["run"]
-            connection.execute("UPDATE runs SET ended_ms = ? WHERE run = ?", (began_ms, run - 1))
+            connection.execute(
+                "UPDATE runs SET ended_ms = started_ms + (? - monotonic_ns) / 1000000 "
+                "WHERE run = ?", (one.row["monotonic_ns"], one.row["run"] - 1),
+            )  # fmt: skip
             insert(connection, "runs", one.row)
             return None
         if isinstance(one, PendingSample):

@@ -7,7 +7,7 @@ after the start, a slice in each round, 100,000 in under a minute, and after tha
 import sqlite3
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from .retention import Doubt, Pictures
 
 SLICE = 2000
 LATE = 200
-"""A clip is written some seconds after its event: so many of the newest rows are read again."""
+"""A clip is written some seconds after its event: so many of the newest rows are read again. Of
+changes to older ones the writer tells (``changed``)."""
 BLOCK = 4096
 SNAPSHOT, CLIP, DOUBTFUL, BLANK, MARKED = 1, 2, 4, 8, 16
 
@@ -55,6 +56,7 @@ class Holdings:
         self.complete = False
         self.came = 0  # how many pictures were met, for whoever wants to know about new ones
         self.rows: Counter[str] = Counter()
+        self.runs: set[int] = set()  # all that any row named when it was read
 
     def read_on(self) -> None:
         """The next slice; once all are known, those written since."""
@@ -64,6 +66,7 @@ class Holdings:
         self._changes = self._connection.total_changes
         found = self._connection.execute(self._query, (after, SLICE)).fetchall()
         self.rows.update(row[1] for row in found if row[0] > self._last)
+        self.runs.update(row[3] for row in found)
         if found:
             self._take(found)
             self._last = max(self._last, found[-1][0])
@@ -105,6 +108,13 @@ class Holdings:
         elif place is not None:
             self.bytes -= int(self._entries[place]["bytes"])
             self._entries[place]["bytes"] = self._entries[place]["state"] = 0
+
+    def changed(self, keys: Iterable[int]) -> None:
+        """Others changed these rows, however old: a late clip, a mark set or taken away."""
+        for key in keys:
+            if key <= self._last:  # the others are still to be read
+                self.look_again(key)
+                self.came += 1  # the order of what goes may be another one now
 
     def tidy(self) -> None:
         """Let go of entries without pictures."""

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from .backfill import Backfill
 from .events import EventStore
 from .outbox import MAX_ROWS, acknowledged, prune, tell
-from .requests import obey, waiting
+from .requests import done, obey, waiting
 
 ROOM_S, CLOCK_S, OUTBOX_S, TRIM_S, ALIVE_S = 1.0, 5.0, 5.0, 60.0, 600.0
 DROPS_S = 300.0
@@ -38,6 +39,7 @@ class Housekeeping:
     ) -> None:
         self._store, self._room, self._outbox, self._clock_s = store, room, outbox, clock_s
         self._trim = trim
+        self._stuck: set[Path] = set()
         self._backfill = Backfill(store.connection, outbox=outbox)
         self._backfill.expect(store.read_clock())
         self._due_s = dict.fromkeys(
@@ -75,11 +77,11 @@ class Housekeeping:
         return True
 
     def _obey(self) -> None:
-        if paths := waiting(self._store.folder):
+        paths = [path for path in waiting(self._store.folder) if path not in self._stuck]
+        if paths:
             with self._store.transaction() as connection:
                 obey(connection, paths)
-            for path in paths:
-                path.unlink(missing_ok=True)
+            self._stuck.update(done(paths))
 
     def _prune(self) -> None:
         acked = acknowledged(self._store.folder, self._store.connection)

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 
+from ..errors import StoreError
 from .ballast import size_of
 from .schema import MIGRATIONS, SCHEMA_VERSION
 
@@ -29,6 +30,7 @@ def why_unusable(path: Path, *, at_most_s: float = AT_MOST_S) -> str:
 
     Raises:
         sqlite3.OperationalError: it could not be asked: locked, or the disk failed.
+        StoreError: it belongs to somebody else; that is no damage.
     """
     if reason := _no_database(path, Path(f"{path}-wal")):
         return reason
@@ -51,8 +53,12 @@ def _no_database(path: Path, log_file: Path) -> str:
     """What can be said without opening it."""
     if any(os.path.lexists(one) and not one.is_file() for one in (path, log_file)):
         return "it is no file"
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        return "it may not be read and written"
+    for one in (path, log_file):
+        if one.exists() and not os.access(one, os.R_OK | os.W_OK):
+            raise StoreError(
+                f"no permission to read and write {one}",
+                hint="give it back to the user who runs sightpost, with chown",
+            )
     if Path(f"{path}{NOTE}").exists():
         return "the last run found damage in it"
     if size_of(path) < LEAST and size_of(log_file):
@@ -86,27 +92,46 @@ def _wrong_tables(connection: sqlite3.Connection) -> str:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:
         return ""  # healthy, and not ours to set aside: opening it says what to do
-    if version < 0 or _columns(connection) != _expected(version):
+    if version < 0 or not _fits(connection, version):
         return f"its tables are not those of version {version}"
     return ""
 
 
+def _fits(connection: sqlite3.Connection, version: int) -> bool:
+    """Whether all that this version needs is there, and nothing of the versions after it: they
+    could not be made then. What others have added (Litestream a table, a person a view, a column
+    or an index) is no damage."""
+    names = _names(connection)
+    if version == 0:
+        return not names
+    ours = frozenset[str]().union(*(_expected(one)[0] for one in range(1, SCHEMA_VERSION + 1)))
+    tables, columns = _expected(version)
+    return names & ours == tables and columns <= _columns(connection, tables)
+
+
 @cache
-def _expected(version: int) -> frozenset[tuple[str, str]]:
-    """The columns that a database of this version has."""
+def _expected(version: int) -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
+    """The tables and indexes that a database of this version has, and their columns."""
     with closing(sqlite3.connect(":memory:")) as connection:
         for script in MIGRATIONS[:version]:
             connection.executescript(script)
-        return _columns(connection)
+        names = _names(connection)
+        return names, _columns(connection, names)
 
 
-def _columns(connection: sqlite3.Connection) -> frozenset[tuple[str, str]]:
-    """Every column with its table, and those of the indexes."""
-    found = connection.execute(
-        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
-        "WHERE m.name NOT LIKE 'sqlite_%'"
+def _names(connection: sqlite3.Connection) -> frozenset[str]:
+    """Of all tables, indexes and views."""
+    found = connection.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+    return frozenset(str(name) for (name,) in found)
+
+
+def _columns(connection: sqlite3.Connection, names: frozenset[str]) -> frozenset[tuple[str, str]]:
+    """Every column with its table or index; others are not asked, a view may be broken."""
+    return frozenset(
+        (name, str(column))
+        for name in names
+        for (column,) in connection.execute("SELECT name FROM pragma_table_info(?)", (name,))
     )
-    return frozenset((str(table), str(column)) for table, column in found)
 
 
 def _damage(connection: sqlite3.Connection, at_most_s: float) -> str:

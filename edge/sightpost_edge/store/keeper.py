@@ -6,32 +6,30 @@ bounded, while room is made; every other failure of the disk ends the run.
 """
 
 import logging
+import math
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
-from ..errors import DiskFull
+from ..errors import DiskFull, StoreError
 from ..records import Event, Health
+from .backlog import GROUP, Backlog
 from .events import EventStore
 from .housekeeping import Housekeeping
 from .outbox import count
-from .pending import Pending, PendingEvent
+from .pending import Pending
 from .rows import StoredEvent, StoredHealth
 
 log = logging.getLogger("sightpost")
 
 TICK_S = 1.0
 RETRY_S = 2.0
-GROUP = 64
-"""So much at most shares one transaction."""
-BACKLOG = 64
-"""A recording waits when so much is not written yet: it can."""
-MOST_WAITING = 2_000
-MOST_PICTURE_BYTES = 32 * 1024 * 1024
-"""What a live source gives while the disk is full; beyond this pictures are let go, then events."""
-LOST_PICTURES, LOST_EVENTS = "pictures lost in RAM", "events lost in RAM"
+FLUSH_S, CLOSE_S = 10.0, 15.0
+"""A disk that hangs for longer is left to whoever ends the process."""
+GRACE_S = 10.0
+"""So long the disk may be full before events go on without their pictures: then they are safe."""
+SAY_S = 300.0
 
 
 class Keeper:
@@ -55,17 +53,13 @@ class Keeper:
     ) -> None:
         self.store, self._on_kept, self._patient = store, on_kept, patient
         self._housekeeping = housekeeping or Housekeeping(store)
-        self._inbox: queue.SimpleQueue[Pending | threading.Event | None] = queue.SimpleQueue()
+        self._waiting = Backlog()
         self._kept: queue.SimpleQueue[StoredEvent | StoredHealth] = queue.SimpleQueue()
-        self._waiting: deque[Pending] = deque()
-        self._flushed: list[threading.Event] = []
-        self._room = threading.Semaphore(BACKLOG)
         self._error: BaseException | None = None
-        self._lost: dict[str, int] = {}
-        self._retry_s = 0.0
         self._group = GROUP
+        self._full_since_s = math.inf
+        self._said_s = -math.inf
         self._closed = False
-        self.full = False
         self.turns = 0
         self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
         self._thread.start()
@@ -73,10 +67,15 @@ class Keeper:
     @property
     def backlog(self) -> int:
         """How much is not durable yet."""
-        return self._inbox.qsize() + len(self._waiting)
+        return len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk takes nothing at the moment."""
+        return self._full_since_s < math.inf
 
     def put(self, event: Event, *, snapshot: bool = True) -> None:
-        """Have an Event kept; ``collect`` gives it back once it is durable."""
+        """Have an Event kept; ``deliver`` passes it on once it is durable."""
         self.put_pending(self.store.pending(event, snapshot=snapshot))
 
     def put_health(self, health: Health) -> None:
@@ -87,12 +86,11 @@ class Keeper:
         """Have anything kept.
 
         Raises:
-            StoreError: the writer has failed; nothing more will be kept.
+            StoreError: the writer has failed, or was closed; nothing more will be kept.
         """
-        while not self._patient and not self._room.acquire(timeout=TICK_S):
-            self._raise()
-        self._raise()
-        self._inbox.put(one)
+        self._check()
+        while not self._waiting.put(one, patience_s=None if self._patient else TICK_S):
+            self._check()
 
     def collect(self) -> list[StoredEvent | StoredHealth]:
         """What has become durable since the last call, in order.
@@ -106,8 +104,8 @@ class Keeper:
                 found.append(self._kept.get_nowait())
             except queue.Empty:
                 break
-        if not found:
-            self._raise()
+        if not found and self._error is not None:
+            raise self._error
         return found
 
     def deliver(self) -> None:
@@ -117,18 +115,24 @@ class Keeper:
 
     def flush(self) -> None:
         """Wait until all that was put is durable; not while the disk is full, nor for ever."""
-        written = threading.Event()
-        self._inbox.put(written)
-        while not written.wait(0.1) and not self.full and self._thread.is_alive():
-            pass
+        self._waiting.wait_empty(FLUSH_S, lambda: self.full or not self._thread.is_alive())
 
     def close(self) -> None:
-        """Write what waits, then close the store; what is durable can still be collected."""
+        """Write what waits, then close the store; what is durable can still be collected.
+
+        Raises:
+            StoreError: the disk hangs.
+        """
         if self._closed:
             return
         self._closed = True
-        self._inbox.put(None)
-        self._thread.join()
+        self._waiting.close()
+        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            raise StoreError(
+                f"the disk of {self.store.folder} hangs; {self.backlog} not written",
+                hint="see dmesg; what was acknowledged is kept",
+            )
         self.store.close()
 
     def __enter__(self) -> "Keeper":
@@ -137,9 +141,11 @@ class Keeper:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _raise(self) -> None:
+    def _check(self) -> None:
         if self._error is not None:
             raise self._error
+        if self._closed:
+            raise StoreError("the store is closed")
 
     # In the writer's thread
 
@@ -151,43 +157,23 @@ class Keeper:
             self._error = exc
 
     def _turn(self) -> bool:
-        """Take what has come, write it, do what is due; whether there will be more."""
-        going = self._take(TICK_S)
-        if going and time.monotonic() < self._retry_s:
-            return True
+        """Write what has come, do what is due; whether there will be more."""
+        ending = self._waiting.wait(RETRY_S if self.full else TICK_S, for_work=not self.full)
         try:
             self._write()
-            self._housekeeping.tick()
             self._found_room()
         except DiskFull as exc:
-            self._is_full(exc, last=not going)
-            self._retry_s = time.monotonic() + RETRY_S
-        return going
-
-    def _take(self, wait_s: float) -> bool:
-        try:
-            one = self._inbox.get(timeout=wait_s)
-            while one is not None:
-                if isinstance(one, threading.Event):
-                    self._flushed.append(one)
-                    return True
-                self._waiting.append(one)
-                if len(self._waiting) >= GROUP and not self.full:
-                    return True
-                one = self._inbox.get_nowait()
-            return False
-        except queue.Empty:
-            return True
-        finally:
-            if self.full:
-                self._bound()
+            self._is_full(exc, last=ending)
+        else:
+            self._keep_house()
+        return not ending
 
     def _write(self) -> None:
-        while self._waiting:
-            group = [self._waiting[i] for i in range(min(self._group, len(self._waiting)))]
+        while group := self._waiting.take(self._group):
             try:
                 written = self.store.write_all(group)
             except DiskFull:
+                self._waiting.failed()
                 if len(group) == 1:
                     raise
                 self._group = len(group) // 2  # what does not fit at once may fit bit by bit
@@ -195,64 +181,68 @@ class Keeper:
             self._group = min(GROUP, 2 * self._group)
             for kept in written:
                 self._kept.put(kept)
-            for _ in group:
-                self._waiting.popleft()
-                self._room.release()
-        while self._flushed:
-            self._flushed.pop().set()
+            self._waiting.written(group)
 
     def _is_full(self, exc: DiskFull, *, last: bool) -> None:
         """Make room; the next turn tries again."""
         if not self.full:
             log.warning("%s; what is seen meanwhile waits in memory", exc)
-        self.full = True
-        self._bound()
-        made = self._housekeeping.make_room(self._waiting[0].size if self._waiting else 0)
-        if made and self._again():
+            self._full_since_s = time.monotonic()
+        self._waiting.encode()
+        first = self._waiting.take(1)
+        self._waiting.failed()
+        made = self._make_room(first[0].size if first else 0)
+        late = last or time.monotonic() - self._full_since_s > GRACE_S
+        if (made and self._again()) or (late and self._patient and self._without_pictures()):
             return
-        if last or not self._patient:
+        if self._waiting and (last or not self._patient):
             raise DiskFull(f"{exc}; {len(self._waiting)} not written", hint=exc.hint) from exc
+
+    def _make_room(self, size: int) -> bool:
+        try:
+            return self._housekeeping.make_room(size)
+        except DiskFull:  # there is not even room to delete
+            return False
 
     def _again(self) -> bool:
         try:
             self._write()
+            self._found_room()
         except DiskFull:
             return False
-        self._found_room()
+        return True
+
+    def _without_pictures(self) -> bool:
+        """Rows are small: they may fit where no picture does, and are safe then."""
+        while one := next(iter(self._waiting.take(1)), None):
+            self._waiting.failed()
+            if one.held:
+                self._waiting.give_up_picture(one)
+            if self._again():
+                return True
+            if not one.held:
+                return False
         return True
 
     def _found_room(self) -> None:
-        if not self.full:
-            return
-        self.full = False
-        log.warning("the disk takes events again%s", self._account())
+        """What was lost meanwhile is counted for good, and said."""
+        lost = self._waiting.lost
+        if lost:
+            with self.store.transaction() as connection:
+                for name, number in lost.items():
+                    count(connection, name, number)
+            self._waiting.accounted(lost)
+        if self.full or lost:
+            self._full_since_s = math.inf
+            text = "".join(f", {name}: {number}" for name, number in lost.items())
+            log.warning("the disk takes events again%s", text)
 
-    def _account(self) -> str:
-        """Count for good what was lost, and say it."""
-        lost, self._lost = self._lost, {}
-        with self.store.transaction() as connection:
-            for name, number in lost.items():
-                count(connection, name, number)
-        return "".join(f", {name}: {number}" for name, number in lost.items())
-
-    def _bound(self) -> None:
-        """Nothing grows for ever: the oldest pictures go first, then the oldest events."""
-        sizes = [one.size for one in self._waiting]
-        excess = sum(sizes) - MOST_PICTURE_BYTES
-        for one, size in zip(tuple(self._waiting), sizes, strict=True):
-            if excess <= 0:
-                break
-            if not size:
-                continue
-            excess -= size
-            if isinstance(one, PendingEvent):
-                one.picture = None
-            else:
-                self._waiting.remove(one)
-            self._lose(LOST_PICTURES)
-        while len(self._waiting) > MOST_WAITING:
-            self._waiting.popleft()
-            self._lose(LOST_EVENTS)
-
-    def _lose(self, name: str) -> None:
-        self._lost[name] = self._lost.get(name, 0) + 1
+    def _keep_house(self) -> None:
+        """A disk too full for this and not for events is no reason to stop."""
+        try:
+            self._housekeeping.tick()
+        except DiskFull as exc:
+            self._make_room(0)
+            if time.monotonic() - self._said_s > SAY_S:
+                self._said_s = time.monotonic()
+                log.warning("%s", exc)

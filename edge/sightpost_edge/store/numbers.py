@@ -26,8 +26,9 @@ class Numbers:
     def take(self, count: int) -> range:
         """So many numbers, none used before; they are used only when ``used`` is called."""
         if self.next + count > self._reserved:
-            self._reserved = self.next + count + BLOCK
-            write_file(self._file, f"{self._reserved}\n".encode())
+            reserved = self.next + count + BLOCK
+            write_file(self._file, f"{reserved}\n".encode())
+            self._reserved = reserved
         return range(self.next, self.next + count)
 
     def used(self, numbers: range) -> None:

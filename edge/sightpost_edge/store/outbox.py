@@ -5,7 +5,6 @@ reads them here and keeps a cursor file, ``uplink/NAME.json``, with the highest 
 everything is acknowledged; the writer reads that and deletes.
 """
 
-import json
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..polled import DAMAGED, read_object
 from .reading import columns, connected
 from .rows import StoredEvent, StoredHealth, event_of, health_of
 
@@ -100,6 +100,16 @@ def acknowledged(folder: Path, connection: sqlite3.Connection) -> int:
     return min(known, default=0)
 
 
+def renew(folder: Path, connection: sqlite3.Connection) -> None:
+    """Where a cursor is ahead of the outbox the database went back in time, as a restored copy
+    does: it takes a new name, and everything in it is sent again rather than some of it never."""
+    (newest,) = connection.execute("SELECT COALESCE(max(id), 0) FROM outbox").fetchone()
+    (store,) = connection.execute("SELECT id FROM store").fetchone()
+    if any((_cursor(path, store) or 0) > newest for path in (folder / UPLINK).glob("*.json")):
+        log.warning("%s was put back to an older state: what waits in it is sent again", folder)
+        connection.execute("UPDATE store SET id = lower(hex(randomblob(8)))")
+
+
 def prune(connection: sqlite3.Connection, acked: int, *, most: int = MAX_ROWS) -> int:
     """Delete what is acknowledged and, beyond ``most`` rows, the oldest; gives how many of these.
 
@@ -137,9 +147,9 @@ def read_counters(folder: Path) -> dict[str, int]:
 def _cursor(path: Path, store: str) -> int | None:
     """The number in a cursor file, 0 where it is about another database; None if it is none."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(kept, dict) or "acked" not in kept:
+        kept = read_object(path)
+        if "acked" not in kept:
             return None
         return int(kept["acked"]) if kept.get("store") == store else 0
-    except (OSError, ValueError, TypeError):
+    except (OSError, OverflowError, *DAMAGED):
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import Reading, to_ms
-from ..image import Image, as_jpeg
+from ..image import Image, JpegImage, as_jpeg
 from ..records import Event, Frame, Health
 from .traces import compact
 
@@ -16,17 +16,19 @@ RECORDING = "recording"
 class Later:
     """A file's content that is made once, when the writer needs it, and not before.
 
-    ``make`` and what it holds on to are let go then.
+    ``make`` and what it holds on to, ``held`` bytes, are let go then.
     """
 
-    def __init__(self, make: Callable[[], bytes]) -> None:
+    def __init__(self, make: Callable[[], bytes], held: int = 0) -> None:
         self._make: Callable[[], bytes] | None = make
         self._encoded = b""
+        self.held = held
 
     def encoded(self) -> bytes:
         """The bytes."""
         if self._make is not None:
             self._encoded, self._make = self._make(), None
+            self.held = len(self._encoded)
         return self._encoded
 
 
@@ -34,7 +36,9 @@ class Picture(Later):
     """An image until it is a JPEG."""
 
     def __init__(self, image: Image) -> None:
-        super().__init__(lambda: as_jpeg(image))
+        pixels = 3 * image.width * image.height
+        held = len(image.encoded) if isinstance(image, JpegImage) else pixels
+        super().__init__(lambda: as_jpeg(image), held)
 
 
 @dataclass(slots=True)
@@ -47,8 +51,13 @@ class PendingEvent:
 
     @property
     def size(self) -> int:
-        """Of its picture, in bytes."""
+        """Of its picture's file, in bytes."""
         return 0 if self.picture is None else len(self.picture.encoded())
+
+    @property
+    def held(self) -> int:
+        """What its picture takes of the memory now."""
+        return 0 if self.picture is None else self.picture.held
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class PendingHealth:
 
     row: dict[str, Any]
     size: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +78,13 @@ class PendingClip:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Of its file, in bytes."""
         return len(self.film.encoded())
+
+    @property
+    def held(self) -> int:
+        """What its pictures take of the memory now."""
+        return self.film.held
 
 
 @dataclass(slots=True)
@@ -81,8 +96,13 @@ class PendingSample:
 
     @property
     def size(self) -> int:
-        """Of its picture, in bytes."""
+        """Of its picture's file, in bytes."""
         return len(self.picture.encoded())
+
+    @property
+    def held(self) -> int:
+        """What its picture takes of the memory now."""
+        return self.picture.held
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +111,7 @@ class PendingRun:
 
     row: dict[str, Any]
     size: int = 0
+    held: int = 0
 
 
 Pending = PendingEvent | PendingHealth | PendingClip | PendingSample | PendingRun

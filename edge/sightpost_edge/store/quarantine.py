@@ -1,4 +1,4 @@
-"""Databases that were set aside as damaged: kept for a rescue by hand, but never many."""
+"""Databases that were set aside as damaged: kept for a rescue by hand, within a bound."""
 
 import logging
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 from .. import clock
 from ..durable import sync_folder
 from .ballast import size_of
+from .holdings import on_disk
 from .inspection import NOTE
 
 log = logging.getLogger("sightpost")
 
 ASIDE = ".damaged-"
-KEPT = 3
 _BESIDE = ("-wal", "-shm")
 
 
@@ -30,29 +30,30 @@ def set_aside(path: Path, reason: str) -> None:
 
 
 def held(path: Path) -> dict[str, int]:
-    """What was set aside, each with its bytes, its log included."""
+    """What was set aside, each with the bytes it takes on the disk, its log included."""
     found: dict[str, int] = {}
     for one in path.parent.glob(f"{path.name}{ASIDE}*"):
         if one.is_file():
             name = one.name
             for suffix in _BESIDE:
                 name = name.removesuffix(suffix)
-            found[name] = found.get(name, 0) + size_of(one)
+            found[name] = found.get(name, 0) + on_disk(size_of(one))
     return found
 
 
 def trim(path: Path, most_bytes: int) -> int:
-    """Keep the largest three, as far as they fit, the largest in any case; the bytes that stay.
+    """Keep all that fit, the largest first, and the largest in any case; the bytes that stay.
 
-    A crash loop on a failing card makes many small ones: what is worth rescuing is in the largest.
+    However many there are: each has events of its own. Where there is no room for all, what is
+    worth rescuing is in the largest: a crash loop on a failing card makes many small ones.
     """
     found = sorted(held(path).items(), key=lambda item: item[1], reverse=True)
     total = 0
     for place, (name, size) in enumerate(found):
-        if place == 0 or (place < KEPT and total + size <= most_bytes):
+        if place == 0 or total + size <= most_bytes:
             total += size
             continue
-        log.warning("%s (%.1f MB) is deleted: larger damaged ones are kept", name, size / 1e6)
+        log.warning("%s (%.1f MB) is deleted: no room beside larger ones", name, size / 1e6)
         for suffix in ("", *_BESIDE):
             (path.parent / f"{name}{suffix}").unlink(missing_ok=True)
     return total

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import clock
-from ..errors import ConfigError
+from ..errors import ConfigError, nearest
 from .reading import columns, connected, read_events
 from .rows import StoredEvent, columns_of, event_of
 
@@ -30,6 +30,8 @@ _CHUNK = 500
 """Rows read in one statement: a reader that goes on for minutes would keep the log from being
 written back, and it would grow."""
 _FOREVER_MS = 2**62
+_LISTED = 20
+"""Labels that are named in a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,30 @@ def iter_events(folder: Path, wanted: EventFilter = EVERYTHING) -> Iterator[Stor
                 "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq", (chunk,)
             ).fetchall()  # fmt: skip
             yield from (event_of(dict(zip(names, row, strict=True))) for row in rows)
+
+
+def check_label(folder: Path, label: str) -> None:
+    """Whether any event ever had a label; asked where nothing was found, at most one look at the
+    index. A store that has no events at all, or an older release's, says nothing.
+
+    Raises:
+        ConfigError: none had, naming the nearest label.
+    """
+    with connected(folder) as connection:
+        if not label or "started_ms" not in columns(connection, "events"):
+            return
+        rows = connection.execute(f"SELECT DISTINCT label FROM {INDEXED}").fetchall()
+    labels = sorted(name for (name,) in rows)
+    if labels and label not in labels:
+        raise ConfigError(f"no event has the label {label!r}", hint=_nearest_label(label, labels))
+
+
+def _nearest_label(label: str, labels: list[str]) -> str:
+    """A label that has the word in it, else one that looks like it; never a list of a thousand."""
+    within = [name for name in labels if label.casefold() in name.casefold()]
+    hint = f"did you mean {within[0]!r}?" if within else nearest(label, labels)
+    many = len(labels) > _LISTED and hint.startswith("valid")
+    return "sightpost events count lists the labels" if many else hint
 
 
 def _numbers(connection: sqlite3.Connection, wanted: EventFilter) -> "NDArray[np.int64]":

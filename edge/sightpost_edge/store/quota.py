@@ -102,7 +102,9 @@ class Quota:
         self.limit = settings.limit(space)
         self.ballast = Ballast(folder)
         self._damaged = trim(folder / DATABASE, self.limit // 4)
-        self._sweep = Sweep(folder, pictures, keep=self._damaged > 0)
+        self._sweep = Sweep(
+            folder, pictures, keep=self._damaged > 0, anew=_has_no_rows(folder, connection)
+        )
         self._tables = {
             table: Holdings(
                 connection, table, size_of=lambda name: size_of(folder / name),
@@ -110,7 +112,9 @@ class Quota:
             )
             for table in ("events", "samples")
         }  # fmt: skip
-        self._thinning = Thinning(connection, self._tables["events"].rows)
+        named = [table.runs for table in self._tables.values()]
+        with translated(folder):
+            self._thinning = Thinning(connection, self._tables["events"].rows, named)
         self._leaving = Leaving(self._tables, clock_s)
         self._before: int | None = None
         self._wait_s, self._again_s = WAIT_S[0], 0.0
@@ -160,13 +164,16 @@ class Quota:
         """
         if self._clock_s() < self._again_s:
             return 0
-        self.ballast.release()
+        had_ballast = self.ballast.release()
         with translated(self._folder), noted(self._folder / DATABASE):
             self._checkpoint()
             self._read_on()
             space = self._measure(self._folder)
             wanted = bytes_needed + 2 * space.ballast
-            dropped = self._drop(_Need(any=wanted - space.free), BATCH // 4)
+            # Full again, and yet there is room: a quota of this user's, which the disk does not tell.
+            told = had_ballast or space.free < wanted
+            need = wanted - space.free if told else wanted
+            dropped = self._drop(_Need(any=need), BATCH // 4)
             self._checkpoint()
         after = self._measure(self._folder)
         self.ballast.restore(after)
@@ -183,6 +190,14 @@ class Quota:
                 dropped += self._remove([one for one in found if one is not None])
         self.dropped += dropped
         return int(dropped)
+
+    def changed(self, events: Sequence[int]) -> None:
+        """These events were changed, not only added: a clip came, a mark was set or taken away.
+
+        To be called by the writer after its transaction; of the newest it would be noticed anyway.
+        """
+        with translated(self._folder), noted(self._folder / DATABASE):
+            self._tables["events"].changed(events)
 
     def _remove(self, victims: list[Victim]) -> Dropped:
         dropped = remove(self._folder, self._connection, victims) if victims else Dropped()
@@ -252,7 +267,7 @@ class Quota:
     def _thin(self) -> Dropped:
         """Rows, once the database is beyond half of the share: it does not shrink, but its empty
         pages are used again."""
-        if size_of(self._folder / DATABASE) <= self.limit // 2:
+        if not self._all_read or size_of(self._folder / DATABASE) <= self.limit // 2:
             return Dropped()
         pages, empty, size = (
             self._connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -288,3 +303,10 @@ class Quota:
             )  # fmt: skip
             self._said, self._said_s = Dropped(), self._clock_s()
         return int(dropped)
+
+
+def _has_no_rows(folder: Path, connection: sqlite3.Connection) -> bool:
+    """Whether the database names no picture yet: it is new, whatever lies beside it."""
+    query = "SELECT EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM samples)"
+    with translated(folder):
+        return not connection.execute(query).fetchone()[0]

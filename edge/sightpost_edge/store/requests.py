@@ -14,8 +14,9 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..durable import make_folder, write_file
+from ..durable import give_to_owner, make_folder, write_file
 from ..errors import StoreBusy, StoreError
+from ..polled import DAMAGED, read_object
 from .database import DATABASE, lock, open_or_quarantine, translated
 
 log = logging.getLogger("sightpost")
@@ -43,8 +44,9 @@ def ask(folder: Path, request: Mark) -> bool:
         held = lock(folder)
     except StoreBusy:
         make_folder(folder / REQUESTS)
-        name = f"{time.time_ns()}-{os.getpid()}.json"
-        write_file(folder / REQUESTS / name, json.dumps(asdict(request)).encode())
+        path = folder / REQUESTS / f"{time.time_ns()}-{os.getpid()}.json"
+        write_file(path, json.dumps(asdict(request)).encode())
+        give_to_owner(folder, path.parent, path)
         return False
     try:
         with closing(open_or_quarantine(folder / DATABASE)) as connection, translated(folder):
@@ -62,13 +64,26 @@ def waiting(folder: Path) -> list[Path]:
 
 
 def obey(connection: sqlite3.Connection, paths: Sequence[Path]) -> None:
-    """Do what the files ask for, within a transaction; remove them after it."""
+    """Do what the files ask for, within a transaction; ``done`` removes them after it."""
     for path in paths:
         try:
-            asked = json.loads(path.read_bytes())
-            _obey(connection, Mark(tuple(int(n) for n in asked["events"]), bool(asked["keep"])))
-        except (OSError, ValueError, KeyError, TypeError) as exc:
+            asked = read_object(path)
+            numbers = tuple(int(n) for n in asked["events"])
+            _obey(connection, Mark(tuple(n for n in numbers if 0 < n < 1 << 63), asked["keep"]))
+        except (OSError, OverflowError, *DAMAGED) as exc:
             log.warning("request %s makes no sense and is left out: %s", path.name, exc)
+
+
+def done(paths: Sequence[Path]) -> list[Path]:
+    """Remove them; gives those that cannot be, as somebody else's: they are not to be met again."""
+    stuck = []
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("request %s was obeyed and cannot be removed: %s", path, exc.strerror)
+            stuck.append(path)
+    return stuck
 
 
 def _obey(connection: sqlite3.Connection, request: Mark) -> None:

@@ -13,6 +13,8 @@ from .holdings import on_disk
 log = logging.getLogger("sightpost")
 
 AT_ONCE = 500
+FOUND = "pictures-of-another-database"
+"""The note; it is empty."""
 
 
 class Sweep:
@@ -20,15 +22,32 @@ class Sweep:
     now is not among them, however the clock jumps.
 
     Every row that is read claims its own; who is left when all rows have been read is an orphan.
-    Beside a database that was set aside as damaged the unclaimed are no orphans, but its pictures:
-    they stay until the room is needed, the oldest first.
+    Where another database was set aside as damaged, or was emptied or moved away, the unclaimed
+    are no orphans but its pictures: they stay until the room is needed, the oldest first. A note
+    beside the database says so to later starts.
+
+    Args:
+        folder: the store.
+        subfolders: where the pictures are.
+        keep: a database was set aside.
+        anew: there is no row yet; pictures that are there all the same are another database's.
     """
 
-    def __init__(self, folder: Path, subfolders: Sequence[str], *, keep: bool) -> None:
-        self._folder, self._keep = folder, keep
+    def __init__(
+        self, folder: Path, subfolders: Sequence[str], *, keep: bool, anew: bool = False
+    ) -> None:
+        self._folder, self._note = folder, folder / FOUND
         self._unclaimed = {
             f"{name}/{file}" for name in subfolders for file in _listed(folder / name)
         }
+        if anew and self._unclaimed:
+            log.warning(
+                "%d pictures of another database are in %s; they stay until the room is needed",
+                len(self._unclaimed), folder,
+            )  # fmt: skip
+            with contextlib.suppress(OSError):
+                self._note.touch()
+        self._keep = keep or self._note.exists() or anew
         self._todo: list[str] | None = None
         self._kept: deque[tuple[str, int]] = deque()  # oldest first
         self.bytes = 0
@@ -45,12 +64,16 @@ class Sweep:
         removed = 0
         for _ in range(min(AT_ONCE, len(self._todo))):
             removed += self._take(self._todo.pop())
+        if self._keep and not self._todo and not self._kept:
+            self._keep = False
+            with contextlib.suppress(OSError):
+                self._note.unlink(missing_ok=True)
         if removed:
             log.info("%d pictures that no event names were removed", removed)
         return removed
 
     def give_up(self, wanted: int, most: int) -> list[Victim]:
-        """The oldest pictures of a damaged database, until so many bytes come free."""
+        """The oldest pictures of another database, until so many bytes come free."""
         found: list[Victim] = []
         while self._kept and wanted > 0 and len(found) < most:
             name, size = self._kept.popleft()

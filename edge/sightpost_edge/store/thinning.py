@@ -1,34 +1,59 @@
 """Giving rows up, once the database itself is beyond its share: a row is 1.5 KiB, a picture 30.
 
-First what the camera's health was long ago, then events without a picture, of the label that has
-most, oldest first; what was not sent yet goes last, what a person marked and the newest row never
-(the numbers of events go on from it).
+First what the camera's health was long ago and old runs that saw nothing, then events without a
+picture, of the label that has most, oldest first; what was not sent yet goes last, what a person
+marked and the newest row never (the numbers of events go on from it).
 """
 
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from .dropping import Dropped, count_all, transaction
 
 BATCH = 500
 HEALTH_KEPT = 1000
+RUNS_KEPT = 1000
+"""A crash loop makes 8,640 a day, of 0.6 KB each."""
+RESTART_MS = 600_000
+"""``watched`` takes a shorter gap for none."""
 
 _OLDEST = """SELECT seq FROM events
     WHERE seq > ? AND seq < ? AND label = ? AND marked = 0 AND snapshot = '' AND clip = ''
     ORDER BY seq LIMIT ?"""
+_ADJOINING = """SELECT b.run, gone.ended_ms FROM runs gone JOIN runs b
+    ON b.run = (SELECT max(run) FROM runs WHERE run < gone.run)
+    WHERE gone.run = :run AND b.source = gone.source AND b.clock_quality = gone.clock_quality
+    AND gone.started_ms <= coalesce(b.ended_ms, gone.started_ms) + :restart_ms"""
+_JOIN = """UPDATE runs SET ended_ms = CASE WHEN ended_ms IS NULL THEN :ended_ms
+    ELSE max(ended_ms, :ended_ms) END WHERE run = :run"""
 
 
 class Thinning:
-    """``rows``: how many events of each label there are; it is kept up to date here."""
+    """Made at a start; used once all rows were read.
 
-    def __init__(self, connection: sqlite3.Connection, rows: Counter[str]) -> None:
-        self._connection, self._rows = connection, rows
+    Args:
+        connection: the one that writes.
+        rows: how many events of each label there are; it is kept up to date here.
+        named: the runs that any row names.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, rows: Counter[str],
+        named: Sequence[AbstractSet[int]] = (),
+    ) -> None:  # fmt: skip
+        self._connection, self._rows, self._named = connection, rows, named
         self._passed: dict[tuple[str, bool], int] = {}
+        self._this_run = self._newest("runs", "run")
+        self._run_passed = self._oldest_run()
 
     def thin(self) -> Dropped:
         """Up to ``BATCH`` rows of the least value; nothing where nothing may go."""
         if old := self._old_health():
             return self._delete("health", old)
+        if dropped := self._thin_runs():
+            return dropped
         unsent, newest = self._unsent(), self._newest("events")
         for sent_only in (True, False):
             before = min(unsent, newest) if sent_only else newest
@@ -54,6 +79,39 @@ class Thinning:
         )
         return [row[0] for row in found]
 
+    def _thin_runs(self) -> Dropped:
+        """Runs that no row names, but never the oldest (it takes their time), nor the newest: those
+        since this start may have events that wait to be written.
+
+        Events of other runs that a right clock will date lie above their own run's ``first_seq``,
+        which stays.
+        """
+        before = min(self._this_run, self._newest("runs", "run") - RUNS_KEPT)
+        found = self._connection.execute(
+            "SELECT run FROM runs WHERE run > ? AND run < ? ORDER BY run LIMIT ?",
+            (self._run_passed, before, BATCH),
+        ).fetchall()
+        if not found:
+            return Dropped()
+        self._run_passed = found[-1][0]
+        gone = [run for (run,) in found if not any(run in runs for runs in self._named)]
+        dropped = Dropped(runs=len(gone))
+        with transaction(self._connection):
+            for run in gone:
+                self._join(run)
+            count_all(self._connection, dropped)
+        return dropped
+
+    def _join(self, run: int) -> None:
+        """Delete one; the time that it watched goes to the run before, where no gap was between."""
+        query = {"run": run, "restart_ms": RESTART_MS}
+        if before := self._connection.execute(_ADJOINING, query).fetchone():
+            self._connection.execute(_JOIN, {"run": before[0], "ended_ms": before[1]})
+        self._connection.execute("DELETE FROM runs WHERE run = ?", (run,))
+
+    def _oldest_run(self) -> int:
+        return int(self._connection.execute("SELECT min(run) FROM runs").fetchone()[0] or 0)
+
     def _delete_events(self, label: str, found: list[int], unsent: int) -> Dropped:
         self._rows[label] -= len(found)
         return self._delete("events", found, [seq for seq in found if seq >= unsent])
@@ -67,8 +125,8 @@ class Thinning:
             count_all(self._connection, dropped)
         return dropped
 
-    def _newest(self, table: str) -> int:
-        return int(self._connection.execute(f"SELECT max(seq) FROM {table}").fetchone()[0] or 0)
+    def _newest(self, table: str, key: str = "seq") -> int:
+        return int(self._connection.execute(f"SELECT max({key}) FROM {table}").fetchone()[0] or 0)
 
     def _unsent(self, table: str = "events") -> int:
         """The oldest row that was not sent yet: the outbox is in the order of the rows."""

@@ -65,9 +65,10 @@ def _live_runs(connection: sqlite3.Connection) -> list[tuple[int, int | None, st
     rows = connection.execute(
         "SELECT started_ms, ended_ms, clock_quality, source FROM runs ORDER BY started_ms, run"
     )
-    return [(begun, ended, quality) for begun, ended, quality, source in rows if _live(source)]
+    return [(begun, ended, quality) for begun, ended, quality, source in rows if is_live(source)]
 
 
-def _live(source: str) -> bool:
+def is_live(source: str) -> bool:
+    """Whether a source is a camera or a stream, and no file or folder."""
     scheme = source.partition("://")[0] if "://" in source else ""
     return source.isdigit() or source.startswith("/dev/") or scheme not in ("", "file", "folder")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..durable import make_folder, write_file
+from ..durable import give_to_owner, make_folder, write_file
 from ..errors import StoreError
 from ..polled import DAMAGED, read_object
 from ..store.outbox import UPLINK
@@ -43,6 +43,7 @@ def write_announced(folder: Path, announced: Announced) -> None:
     try:
         make_folder(folder / UPLINK)
         write_file(folder / ANNOUNCED, json.dumps({"v": 1, **asdict(announced)}).encode())
+        give_to_owner(folder, folder / UPLINK, folder / ANNOUNCED)
     except StoreError as exc:
         log.warning("%s cannot be written (%s): old names may stay on the broker", ANNOUNCED, exc)
 

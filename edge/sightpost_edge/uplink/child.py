@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -15,14 +16,20 @@ from .backoff import Backoff
 log = logging.getLogger("sightpost")
 
 STOP_S = 4.0
-"""For its last events (1 s), its goodbye (2 s) and a turn of its loop; killing it loses nothing."""
+"""For a turn of its loop (0.5 s), its last events (1 s), its last state, the newest picture and its
+goodbye (2 s); killing it loses no event."""
 STEPPED_ASIDE = 75
 """Its exit code where another uplink sends from the store already (EX_TEMPFAIL)."""
 ASIDE_S = 300.0
+AGAIN_S = 3600.0
+"""So often at most the same trouble is said again, however often it ends with it."""
+MOST_SAID = 20
+LONGEST = 4096
+"""Bytes of last words; a traceback fits."""
 _PROGRAM = (
-    "import sys; parent, config, store, *sys.path[:] = sys.argv[1:]; "
+    "import sys; parent, words, config, store, *sys.path[:] = sys.argv[1:]; "
     "from sightpost_edge.commands.uplink import serve_as_child; "
-    "serve_as_child(int(parent), config, store)"
+    "serve_as_child(int(parent), int(words), config, store)"
 )
 
 
@@ -42,11 +49,13 @@ class UplinkChild:
         self, config: Path, store: Path, *, backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic, line: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
-        self._line = list(line) if line else _line(config, store)
+        # In RAM, and shared with every child: what one says that dies, without a line of its own.
+        self._words = os.memfd_create("sightpost-uplink")
+        self._line = list(line) if line else _line(self._words, config, store)
         self._backoff, self._clock = backoff or Backoff(), clock
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = self._due_s = clock()
-        self._told = 0
+        self._told: dict[str, float] = {}
         self.tick()
 
     @property
@@ -68,7 +77,10 @@ class UplinkChild:
     def close(self) -> None:
         """Ask it to end, wait four seconds, kill it."""
         process, self._process = self._process, None
-        self._due_s = float("inf")
+        self._due_s = math.inf
+        if self._words >= 0:
+            os.close(self._words)
+            self._words = -1
         if process is None:
             return
         process.terminate()
@@ -86,29 +98,36 @@ class UplinkChild:
 
     def _start(self) -> None:
         self._started_s = self._clock()
+        os.ftruncate(self._words, 0)
         try:
             self._process = subprocess.Popen(
                 self._line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                start_new_session=True,
+                start_new_session=True, pass_fds=[self._words],
             )  # fmt: skip
         except OSError as exc:
-            self._say(-1, f"cannot be started ({exc.strerror}): trying again")
+            self._say(f"the uplink cannot be started ({exc.strerror}): trying again")
             self._due_s = self._clock() + self._backoff.next_wait_s()
 
     def _bury(self, code: int) -> None:
         now_s = self._clock()
         if code == STEPPED_ASIDE:
-            self._say(code, "leaves sending to the one that holds its lock")
+            self._say("another uplink sends from this store already: left to that one", math.inf)
             self._due_s = now_s + ASIDE_S
             return
-        self._say(code, f"ended ({_said(code)}): it is started again")
+        words = os.pread(self._words, LONGEST, 0).decode(errors="replace")
+        self._say(f"the uplink ended ({words or _said(code)}): it is started again")
         self._due_s = now_s + self._backoff.next_wait_s(now_s - self._started_s)
 
-    def _say(self, code: int, what: str) -> None:
-        """Once for each way to end: an uplink that dies every five minutes is one line."""
-        if code != self._told:
-            self._told = code
-            log.warning("mqtt: the uplink %s", what)
+    def _say(self, what: str, again_s: float = AGAIN_S) -> None:
+        """The same once an hour: an uplink that dies every five minutes does not fill the log."""
+        now_s = self._clock()
+        if now_s - self._told.get(what, -math.inf) < again_s:
+            return
+        self._told.pop(what, None)
+        self._told[what] = now_s
+        while len(self._told) > MOST_SAID:
+            del self._told[next(iter(self._told))]
+        log.warning("mqtt: %s", what)
 
 
 def die_with(parent: int) -> None:
@@ -125,12 +144,18 @@ def die_with(parent: int) -> None:
         raise SystemExit(0)
 
 
-def _line(config: Path, store: Path) -> list[str]:
+def last_words(handle: int, said: str) -> None:
+    """Why the child ends, for its parent to log."""
+    with contextlib.suppress(OSError):
+        os.pwrite(handle, said.encode(errors="replace")[:LONGEST], 0)
+
+
+def _line(words: int, config: Path, store: Path) -> list[str]:
     """Starts without the site module, on the paths of this process."""
     package = str(Path(__file__).parent.parent.parent)
     paths = [*(path for path in sys.path if os.path.isabs(path)), package]
-    words = [str(os.getpid()), str(config.absolute()), str(store.absolute())]
-    return [sys.executable, "-I", "-S", "-c", _PROGRAM, *words, *paths]
+    given = [str(os.getpid()), str(words), str(config.absolute()), str(store.absolute())]
+    return [sys.executable, "-I", "-S", "-c", _PROGRAM, *given, *paths]
 
 
 def _said(code: int) -> str:

@@ -3,10 +3,11 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from ..durable import make_folder, write_file
+from ..durable import give_to_owner, make_folder, write_file
 from ..errors import StoreError
 from ..polled import DAMAGED, read_object
 
@@ -15,6 +16,16 @@ log = logging.getLogger("sightpost")
 EVERY = 10
 EVERY_S = 1.0
 """A kill repeats what was acknowledged since the last write; a write costs three syncs."""
+MOST = 2**63
+"""The database counts no further, and refuses to compare with more."""
+
+
+class Kept(NamedTuple):
+    """What the file says; see ``Cursor``."""
+
+    store: str = ""
+    acked: int = 0
+    set_aside: int = 0
 
 
 class Cursor:
@@ -60,6 +71,7 @@ class Cursor:
         try:
             make_folder(self._path.parent)
             write_file(self._path, json.dumps(kept).encode())
+            give_to_owner(self._path.parent.parent, self._path.parent, self._path)
         except StoreError as exc:
             if not self._failed:
                 log.warning("%s; a restart would send some events again", exc)
@@ -68,12 +80,24 @@ class Cursor:
         self._unsaved, self._failed = 0, False
 
 
-def _read(path: Path) -> tuple[str, int, int]:
+def parsed(found: Mapping[str, Any]) -> Kept:
+    """The content of a cursor file.
+
+    Raises:
+        ValueError, KeyError: it is damaged.
+    """
+    kept = Kept(found["store"], found["acked"], found.get("set_aside", 0))
+    numbers = (kept.acked, kept.set_aside)
+    if type(kept.store) is not str or not all(type(n) is int and 0 <= n < MOST for n in numbers):
+        raise ValueError("not what was written")
+    return kept
+
+
+def _read(path: Path) -> Kept:
     try:
-        kept = read_object(path)
-        return str(kept["store"]), int(kept["acked"]), int(kept.get("set_aside", 0))
+        return parsed(read_object(path))
     except FileNotFoundError:
-        return "", 0, 0
+        return Kept()
     except (OSError, *DAMAGED) as exc:
         log.warning("%s cannot be read (%s): the whole outbox is sent again", path, exc)
-        return "", 0, 0
+        return Kept()

@@ -23,7 +23,7 @@ from .discovery import Station, announcement, components, config_topic
 from .mqtt import Link, Topics
 from .picture import MOST_BYTES, picture
 from .settings import MqttSettings
-from .state import StoreWatch, as_payload, gist, state
+from .state import Facts, StoreWatch, as_payload, gist, state
 
 BIRTH = b"online"
 BIRTH_WAIT_S = (1.0, 10.0)
@@ -92,6 +92,21 @@ class HomeAssistant:
         if now_s - self._emptied_s >= SETTLED_S:
             self._settle()
 
+    def farewell(self) -> None:
+        """How things are when this ends, since what is retained says it until the next start.
+
+        The state first: on a thin line ``running`` does not wait behind a picture of 128 KiB.
+        """
+        if not self._link.connected:
+            return
+        now_s = self._clock_s()
+        if now_s >= self._announce_s:
+            self._announce(now_s)
+        self._gist, self._shown_s = None, -math.inf
+        now, facts = self._read()
+        self._tell(facts, now, now_s)
+        self._show(facts.last, now_s)
+
     # Announcing
 
     def _announce(self, now_s: float) -> None:
@@ -131,18 +146,25 @@ class HomeAssistant:
     # Telling
 
     def _look(self, now_s: float) -> None:
+        now, facts = self._read()
+        self._show(facts.last, now_s)  # before the state: who waits for it finds the picture
+        self._tell(facts, now, now_s)
+
+    def _read(self) -> tuple[clock.Reading, Facts]:
         now = self._read_clock()
-        facts = self._store(clock.from_ms(now.wall_ms))
-        if facts.last is not None and self._settings.snapshots:
-            self._show(facts.last, now_s)  # before the state: who waits for it finds the picture
+        return now, self._store(clock.from_ms(now.wall_ms))
+
+    def _tell(self, facts: Facts, now: clock.Reading, now_s: float) -> None:
         told = state(self._live(), facts, now)
         news = gist(told)
         if news != self._gist or now_s - self._told_s >= USUAL_S:
             self._link.publish(self._topics.state, as_payload(told), retain=True)
             self._gist, self._told_s = news, now_s
 
-    def _show(self, last: StoredEvent, now_s: float) -> None:
-        if not last.snapshot or last.seq == self._shown or now_s - self._shown_s < PICTURE_S:
+    def _show(self, last: StoredEvent | None, now_s: float) -> None:
+        if last is None or not last.snapshot or not self._settings.snapshots:
+            return
+        if last.seq == self._shown or now_s - self._shown_s < PICTURE_S:
             return
         most = min(MOST_BYTES, self._link.largest - ROOM)
         content = picture(self._folder / last.snapshot, most=most)
@@ -155,6 +177,7 @@ class HomeAssistant:
     def _on_connected(self) -> None:
         self._announce_s = self._looked_s = -math.inf
         self._gist = None
+        self._store.count_again()
 
     def _on_lost(self, _code: int) -> None:
         self._emptied_s = math.inf  # the next announcement empties them again
@@ -182,7 +205,7 @@ class HomeAssistant:
             wish = asked(before, topic.rpartition("/")[2], payload)
             if wish != before:
                 write_control(self._folder, wish)
-                log.info("mqtt: asked for %s", wish)
+                log.info("mqtt: %s asked for", wish)
         except SightpostError as exc:
             self._grumble(f"a command was not followed: {exc}")
 

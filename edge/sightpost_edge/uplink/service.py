@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from ..durable import make_folder
+from ..durable import give_to_owner, make_folder
 from ..errors import StoreBusy, UplinkError, writing_to
 from ..store.outbox import UPLINK
 from .backoff import Backoff
@@ -37,6 +37,9 @@ class Part(Protocol):
     def tick(self) -> None:
         """Called at every turn of the loop, at least twice a second; must not wait."""
 
+    def farewell(self) -> None:
+        """Called once at a planned end, before "offline" is said; must not wait."""
+
 
 Parts = Callable[[Link, Topics], Sequence[Part]]
 
@@ -61,12 +64,12 @@ class Uplink:
         backoff: Backoff | None = None,
     ) -> None:  # fmt: skip
         topics = Topics.of(settings.topic, device or socket.gethostname().partition(".")[0])
+        self.link = Link(settings, topics, patience=patience, backoff=backoff)
         if settings.is_exposed:
             log.warning(
                 "mqtt: what is sent to %s, the password too, can be read on the way; "
                 "mqtts:// is encrypted", settings.host,
             )  # fmt: skip
-        self.link = Link(settings, topics, patience=patience, backoff=backoff)
         cursor = Cursor(folder / UPLINK / CURSOR)
         self.sender = Sender(StoreOutbox(folder), self.link, topics, cursor)
         self.link.on_lost.append(self.sender.lost)
@@ -86,13 +89,17 @@ class Uplink:
         self.link.run_once(TURN_S)
 
     def finish(self, within_s: float = LAST_S) -> None:
-        """What was written a moment ago, such as the last event of a run, still goes out."""
+        """What was written a moment ago, such as the last event of a run, still goes out, and how
+        things are now."""
         end_s = time.monotonic() + within_s
         while self.link.connected and time.monotonic() < end_s:
             self.sender.tick()
             if self.is_done:
-                return
+                break
             self.link.run_once(0.1)
+        self.sender.close()  # so that nothing that has arrived is called undelivered
+        for part in self._parts:
+            part.farewell()
 
     def close(self) -> None:
         """Keep the cursor, say "offline"."""
@@ -121,6 +128,7 @@ def send_waiting(
     """
     try:
         _turn(uplink, lambda: uplink.is_done or is_ending(), give_up_s)
+        uplink.finish()
     finally:
         uplink.close()
     return uplink.sender.accepted
@@ -173,6 +181,7 @@ def only_one(folder: Path) -> Iterator[None]:
         with writing_to(folder):
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             handle = os.open(folder / UPLINK / LOCK, flags, 0o644)
+            give_to_owner(folder, folder / UPLINK, folder / UPLINK / LOCK)
         held.callback(os.close, handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

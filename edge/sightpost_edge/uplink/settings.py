@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 PORTS = {"mqtts": 8883, "mqtt": 1883}
 CREDENTIAL = "mqtt-password"
+INSTALL = (
+    "pip install 'sightpost[mqtt]'; on a Pi set up as in the README: "
+    "sudo /opt/sightpost/bin/pip install 'paho-mqtt>=2.1,<3'"
+)
 LONGEST_PASSWORD = 65_535
 """What MQTT has room for."""
 
@@ -122,7 +126,20 @@ def need_mqtt(settings: MqttSettings) -> None:
     if not settings.url:
         raise ConfigError("no broker given", hint='[mqtt] url = "mqtts://HOST" in the config')
     if importlib.util.find_spec("paho") is None:
-        raise MissingExtra("sending to MQTT needs paho-mqtt", hint="pip install 'sightpost[mqtt]'")
+        raise MissingExtra("sending to MQTT needs paho-mqtt", hint=INSTALL)
+
+
+def check(settings: MqttSettings) -> None:
+    """Refuse at the start what would never work: the uplink, another process, could only say so
+    again and again.
+
+    Raises:
+        ConfigError: no broker, or the password or the ca_file cannot be used.
+        MissingExtra: paho is not installed.
+    """
+    need_mqtt(settings)
+    settings.tls_context()
+    settings.password()
 
 
 def _check_url(url: str) -> None:
