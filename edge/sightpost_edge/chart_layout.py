@@ -5,14 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from .charts import Bars, Chart, Row, Steps
+from .charts import Bars, Chart, Row, Steps, short
 from .timeline import Tick
 
 WIDTH = 960
-_LEFT, _RIGHT, _TOP = 150, 90, 74
+_LEFT, _RIGHT, _TOP = 150, 90, 92
 _LARGE, _SMALL, _BETWEEN = 200, 46, 16
 _STEPS_HEIGHT, _LINE = 380, 20
-"""Pixels."""
+_WIDEST, _APART = 48, 4
+"""Pixels: of a bar, and of bars below which no gap parts them: it would be half of the drawing."""
+_LETTERS = 17
+"""That fit beside a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def _bars(chart: Bars) -> tuple[list[Shape], int]:
 def _row(chart: Bars, row: Row, top: int, height: int) -> Iterator[Shape]:
     most, large = max(1, *row.values), height == _LARGE
     step = (WIDTH - _LEFT - _RIGHT) / len(row.values)
-    space = min(2.0, step * 0.2)
+    space = max(min(2.0, step * 0.2), step - _WIDEST) if step >= _APART else 0.0
     scale = ticks_of(most)[-1] if large else most
     bottom = top + height
     if large:
@@ -119,13 +122,12 @@ def _row(chart: Bars, row: Row, top: int, height: int) -> Iterator[Shape]:
             tip = f"{row.name}, {chart.slots[slot]}: {value:,}"
             yield Box(left + space / 2, bottom - tall, step - space, tall, role, tip)
     yield Path(((_LEFT, bottom), (WIDTH - _RIGHT, bottom)), "axis")
-    if not large:
-        yield Word(24, bottom - 4, short(row.name), "ink")
-        yield Word(_LEFT - 8, top + 10, f"{most:,}", "muted", "end")
-    if len(chart.rows) > 1:
-        yield Word(WIDTH - _RIGHT + 10, bottom - 4, f"{row.total:,}", "ink")
+    if large:
+        yield Word(_LEFT, top - 8, row.name, "ink")
     else:
-        yield Word(24, bottom - 4, short(row.name), "ink")
+        yield Word(24, bottom - 4, short(row.name, _LETTERS), "ink")
+        yield Word(_LEFT - 8, top + 10, f"{most:,}", "muted", "end")
+    yield Word(WIDTH - _RIGHT + 10, bottom - 4, f"{row.total:,}", "ink")
 
 
 def _gaps(watched: Sequence[float]) -> Iterator[tuple[int, int]]:
@@ -180,7 +182,9 @@ def _named(chart: Steps, x: Place, y: Place) -> Iterator[Shape]:
         if free - top >= 13:
             before = step.share > 0.7
             place, anchor = (left - 8, "end") if before else (left + 8, "start")
-            yield Word(place, top - 4 if before else top + 14, short(step.label), "ink", anchor)
+            yield Word(
+                place, top - 4 if before else top + 14, short(step.label, _LETTERS), "ink", anchor
+            )
             free = top
 
 
@@ -189,8 +193,3 @@ def ticks_of(most: int) -> list[int]:
     step = 10 ** max(0, math.floor(math.log10(max(most, 1))) - 1)
     step *= next(s for s in (1, 2, 5, 10, 20, 50) if -(-max(most, 1) // (s * step)) <= 5)
     return list(range(0, -(-max(most, 1) // step) * step + 1, step))
-
-
-def short(name: str, most: int = 17) -> str:
-    """A label that fits beside its row."""
-    return name if len(name) <= most else f"{name[: most - 2]}.."

@@ -19,6 +19,7 @@ path{fill:none}.grid{stroke:var(--grid)}.axis{stroke:var(--axis)}
 .line{stroke:var(--bar);stroke-width:2.2}circle{fill:var(--bar)}
 text{fill:var(--muted)}text.ink,text.title{fill:var(--ink)}text.title{font-size:19px;font-weight:600}
 text.middle{text-anchor:middle}text.end{text-anchor:end}
+rect{shape-rendering:crispEdges}
 rect:hover,circle:hover{stroke:var(--ink)}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.85rem}

@@ -54,10 +54,11 @@ def _path(canvas: Pixels, path: Path) -> None:
 
 def _word(canvas: Pixels, word: Word) -> None:
     scale = _SIZES.get(word.role, _SIZE) * SCALE
+    text = word.text.replace("…", "..")  # OpenCV's letters are ASCII
     shift = {"start": 0.0, "middle": 0.5, "end": 1.0}[word.anchor]
-    left = round(word.left * SCALE - shift * width_of(word.text, scale=scale))
+    left = round(word.left * SCALE - shift * width_of(text, scale=scale))
     write(
-        canvas, word.text, (left, round(word.top * SCALE)), scale=scale,
+        canvas, text, (left, round(word.top * SCALE)), scale=scale,
         color=_COLOURS[word.role],
     )  # fmt: skip
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from textwrap import wrap
 
-from .charts import Bars, Chart, Row, Steps
+from .charts import Bars, Chart, Row, Steps, short
 from .text import printable
 from .timeline import Tick
 
@@ -38,7 +39,7 @@ def draw_text(chart: Chart, *, width: int, ascii_only: bool = False) -> list[str
     """Lines of at most ``width`` columns; a narrower one than 56 would not hold a day."""
     width, inks = max(56, width), ASCII if ascii_only else BLOCKS
     lines = _bars(chart, width, inks) if isinstance(chart, Bars) else _steps(chart, width, inks)
-    head = [f"{chart.title} ({chart.subtitle})", ""]
+    head = [chart.title, *wrap(printable(chart.subtitle), width), ""]
     foot = ["", *(f"  {note}" for note in chart.notes)] if chart.notes else []
     whole = [printable(line).rstrip() for line in [*head, *lines, *foot]]
     return [_plain(line) for line in whole] if ascii_only else whole
@@ -49,7 +50,7 @@ def _bars(chart: Bars, width: int, inks: Inks) -> list[str]:
     gaps = [share == 0 for share in chart.watched]
     lines = [*_large(chart.rows[0], gaps, each, inks), *_axis(chart.ticks, len(gaps) * each, inks)]
     for row in chart.rows[1:]:
-        name = _name(row.name).ljust(_NAME)
+        name = short(row.name, _NAME - 2).ljust(_NAME)
         lines.append(f"{name}{_line(row, gaps, each, inks)} {row.total:>{_COUNT - 1},}")
     if len(chart.rows) > 1:
         lines += ["", "  each line to a scale of its own; its events at its end"]
@@ -67,7 +68,8 @@ def _large(row: Row, gaps: Sequence[bool], each: int, inks: Inks) -> list[str]:
             ink = inks.levels[min(8, max(0, filled - level * 8))]
             cells.append((inks.gap if gap and level == 0 else ink) * each)
         mark = f"{most:,}" if level == ROWS - 1 else "0" if level == 0 else ""
-        lines.append(f"{mark:>{_NAME - 1}} {''.join(cells)}")
+        name = short(row.name, _NAME - 2) if level == ROWS // 2 else ""
+        lines.append(f"{name or mark.rjust(_NAME - 1):<{_NAME}}{''.join(cells)}")
     return lines
 
 
@@ -81,18 +83,25 @@ def _line(row: Row, gaps: Sequence[bool], each: int, inks: Inks) -> str:
 
 
 def _axis(ticks: Sequence[Tick], columns: int, inks: Inks) -> list[str]:
-    """A line, and below it as many of the words as have room."""
-    words = [" "] * columns
-    free = 0
-    last = len(ticks) - 1
-    for number, tick in enumerate(ticks):
-        start = round(tick.share * columns) - len(tick.text) // 2
-        start = min(max(start, 0), columns - len(tick.text))
-        crowds_last = number < last and start + len(tick.text) + 1 > columns - len(ticks[last].text)
-        if start >= free and not (crowds_last and ticks[last].share == 1):
-            words[start : start + len(tick.text)] = tick.text
-            free = start + len(tick.text) + 2
-    return [" " * _NAME + inks.line * columns, " " * _NAME + "".join(words)]
+    """A line, and below it the words: all, or every second, or every fourth has room."""
+    line, stride = None, 1
+    while line is None:
+        line, stride = _words(ticks[::stride], columns), stride * 2
+    return [" " * _NAME + inks.line * columns, " " * _NAME + line]
+
+
+def _words(ticks: Sequence[Tick], columns: int) -> str | None:
+    """Each below its place and two columns apart; None where they do not fit. A word alone may be
+    longer than the axis."""
+    line = ""
+    for tick in ticks:
+        end = max(columns, len(tick.text))
+        start = int(tick.share * columns) - len(tick.text) // 2
+        start = min(max(start, 0), end - len(tick.text))
+        if line and start < len(line) + 2:
+            return None
+        line = line.ljust(start) + tick.text
+    return line
 
 
 def _steps(chart: Steps, width: int, inks: Inks) -> list[str]:
@@ -108,14 +117,10 @@ def _steps(chart: Steps, width: int, inks: Inks) -> list[str]:
         lines.append(f"{'not watched':>{_NAME - 1}} {shade}")
     lines += [*_axis(chart.ticks, columns, inks), ""]
     return lines + [
-        f"{number:>4}  {step.when}  {_name(step.label, most=width - _WHEN)}"
+        f"{number:>4}  {step.when}  {short(step.label, width - _WHEN)}"
         for number, step in enumerate(chart.steps, 1)
     ]
 
 
-def _name(name: str, *, most: int = _NAME - 2) -> str:
-    return name if len(name) <= most else f"{name[: most - 2]}.."
-
-
 def _plain(line: str) -> str:
-    return line.encode("ascii", "replace").decode()
+    return line.replace("…", ".").encode("ascii", "replace").decode()

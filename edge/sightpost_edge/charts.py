@@ -10,7 +10,7 @@ from . import timeline
 from .errors import ConfigError, nearest
 from .localtime import local
 from .rules import UNKNOWN
-from .store.counts import Count, count_all, count_by, first_seen, latest
+from .store.counts import Count, count_all, count_by, count_doubtful, ends, first_seen
 from .store.queries import EVERYTHING, EventFilter
 from .store.watched import Watched, read_watched
 from .timeline import Tick
@@ -18,7 +18,7 @@ from .timeline import Tick
 LABELS = 8
 """Labels drawn by themselves, the commonest ones; the others share a row."""
 SLOTS = 400
-"""Days drawn side by side; more are drawn as weeks, months or years."""
+"""Bars drawn side by side; see ``timeline.slots``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,15 @@ class Steps:
 Chart = Bars | Steps
 
 
+def short(name: str, most: int) -> str:
+    """A label in the room there is: up to its first comma, where other names for it follow, before
+    a word is cut."""
+    if len(name) <= most:
+        return name
+    first = name.partition(",")[0]
+    return f"{first[: most - 1]}…"
+
+
 def chart_of(
     folder: Path, what: str, wanted: EventFilter = EVERYTHING, *,
     most: int = SLOTS, zone: tzinfo | None = None,
@@ -117,31 +126,37 @@ def chart_of(
         )  # fmt: skip
         if left_out := count_all(folder, everything) - count_all(folder, wanted):
             notes.append(f"{_many(left_out, 'event')} left out: the clock had not been set")
-    if watched.doubtful:
+    doubtful = count_doubtful(folder, wanted)
+    clock = f"{doubtful:,} timed by a clock that was not known to be right" if doubtful else ""
+    if watched.doubtful and (doubtful is None or what != "activity"):
         notes.append(
             f"in {watched.doubtful} of {_many(watched.runs, 'run')} the clock was not known to be "
             "right: times may be wrong"
         )
+    drawn: Chart
     if what == "activity":
-        return _activity(folder, wanted, zone, notes)
-    if what == "accumulation":
-        return _accumulation(folder, wanted, zone, notes, watched)
-    return _yield(folder, wanted, zone, notes, watched, most)
+        drawn = _activity(folder, wanted, zone, notes, watched)
+    elif what == "accumulation":
+        drawn = _accumulation(folder, wanted, zone, notes, watched)
+    else:
+        drawn = _yield(folder, wanted, zone, notes, watched, most)
+    return replace(drawn, subtitle=", ".join(filter(None, (drawn.subtitle, clock))))
 
 
 CHARTS = ("activity", "accumulation", "yield")
 
 
 def _activity(
-    folder: Path, wanted: EventFilter, zone: tzinfo | None, notes: list[str]
-) -> Bars:  # fmt: skip
+    folder: Path, wanted: EventFilter, zone: tzinfo | None, notes: list[str], watched: Watched
+) -> Bars:
     counts = count_by(folder, "hour-of-day", wanted, each_label=True, zone=zone)
     hours = tuple(f"{hour:02d}:00" for hour in range(24))
     rows = _rows(counts, {name: slot for slot, name in enumerate(hours)}, 24)
     ticks = tuple(Tick((hour + 0.5) / 24, f"{hour}") for hour in range(0, 24, 3))
+    span = timeline.span(ends(folder, wanted), wanted, watched.watches)
     return Bars(
-        "Activity by hour of day", f"{_of(rows, wanted)}, local time", "hour", hours, (1.0,) * 24,
-        rows, ticks, tuple(notes),
+        "Activity by hour of day", f"{_of(rows, wanted)}, {timeline.period(*span, zone)}", "hour",
+        hours, (1.0,) * 24, rows, ticks, tuple(notes),
     )  # fmt: skip
 
 
@@ -163,7 +178,8 @@ def _yield(
     if 0.0 in shares:
         notes = [*notes, f"shaded: {slots.unit}s not watched, or not known to have been"]
     return Bars(
-        f"Events per {slots.unit}", _of(rows, wanted), slots.unit,
+        f"Events per {slots.unit}", f"{_of(rows, wanted)}, {timeline.period(*span, zone)}",
+        slots.unit,
         tuple(day.isoformat() for day in slots.starts[:-1]), tuple(shares), rows,
         timeline.ticks(borders[0], borders[-1], zone), tuple(notes),
     )  # fmt: skip
@@ -172,9 +188,11 @@ def _yield(
 def _accumulation(
     folder: Path, wanted: EventFilter, zone: tzinfo | None, notes: list[str], watched: Watched
 ) -> Steps:
-    found = [one for one in first_seen(folder, wanted) if one.label != UNKNOWN]
-    seen = [one.started_ms for one in found]
-    seen += [newest_ms] if (newest_ms := latest(folder, wanted)) is not None else []
+    every = first_seen(folder, wanted)
+    found = [one for one in every if one.label != UNKNOWN]
+    if len(found) < len(every):
+        notes = [*notes, f'"{UNKNOWN}" is left out: it is no label']
+    seen = ends(folder, wanted)
     from_ms, to_ms = timeline.span(seen, wanted, watched.watches)
     length = max(1, to_ms - from_ms)
     steps = tuple(
@@ -189,8 +207,9 @@ def _accumulation(
     if drawn:
         notes = [*notes, "shaded: not watched"]
     return Steps(
-        "Labels found so far", f"{_many(len(steps), 'label')}{_limits(wanted)}", steps, drawn,
-        timeline.ticks(from_ms, to_ms, zone), tuple(notes),
+        "Labels found so far",
+        f"{_many(len(steps), 'label')}{_limits(wanted)}, {timeline.period(from_ms, to_ms, zone)}",
+        steps, drawn, timeline.ticks(from_ms, to_ms, zone), tuple(notes),
     )  # fmt: skip
 
 

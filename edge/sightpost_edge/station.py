@@ -27,7 +27,7 @@ from .store import EventStore, Keeper, StoredEvent, StoredHealth
 from .store.housekeeping import Housekeeping
 from .store.quota import Quota
 from .uplink.child import UplinkChild
-from .uplink.settings import need_mqtt
+from .uplink.settings import check
 from .uplink.topics import Topics
 from .watch import Tally, watch
 
@@ -69,7 +69,7 @@ class Station:
         self.rules = site.rules_for(bundle.contract)
         site.check_pins(self.rules, bundle.contract)
         if site.mqtt.url:
-            need_mqtt(site.mqtt)
+            check(site.mqtt)
             Topics.of(site.mqtt.topic, site.name or "host")
         # Before any thread: the pins are kept by a process of its own.
         self.pins = held.enter_context(Pins(site.pins, tell=log.warning))

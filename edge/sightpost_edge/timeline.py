@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from itertools import pairwise
 
-from .localtime import DAY_MS, local, to_ms
+from .localtime import DAY_MS, local, stretches, to_ms
 from .store.queries import EventFilter
 from .store.watched import Watch
 
 FIRST_MS, LAST_MS = 3652 * DAY_MS, 47_482 * DAY_MS
 """1980 and 2100, in days since 1970: a clock that says something else was not set."""
+DAYS = 180
+"""More days than these are drawn as weeks: a bar for each would be narrower than four pixels."""
+_SECONDS_MS = 300_000
+"""Below, four dates a quarter of the time apart need seconds to differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +57,14 @@ def span(seen: Sequence[int], wanted: EventFilter, watches: Sequence[Watch]) -> 
 
 
 def slots(first: date, last: date, most: int) -> Slots:
-    """Days where at most so many cover the time, else weeks, months or years."""
+    """Days where at most so many, and at most ``DAYS``, cover the time; else weeks, months or
+    years."""
     for unit in ("day", "week", "month", "year"):
         begun = _begin(first, unit)
         starts = [begun]
         while starts[-1] <= last:
             starts.append(_after(starts[-1], unit))
-        if len(starts) - 1 <= most:
+        if len(starts) - 1 <= (min(most, DAYS) if unit == "day" else most):
             break
     return Slots(unit, tuple(starts))
 
@@ -88,8 +93,21 @@ def shares(watches: Sequence[Watch], borders: Sequence[int]) -> list[float]:
 
 
 def ticks(from_ms: int, to_ms_: int, zone: tzinfo | None) -> tuple[Tick, ...]:
-    """Four or five dates, evenly."""
+    """Four or five dates, evenly; never the same twice."""
     length = max(1, to_ms_ - from_ms)
     form = "%Y-%m-%d" if length > 3 * DAY_MS else "%m-%d %H:%M"
-    places = [i / 4 for i in range(5)]
-    return tuple(Tick(s, f"{local(from_ms + round(s * length), zone):{form}}") for s in places)
+    form = form if length >= _SECONDS_MS else "%H:%M:%S"
+    found = [
+        Tick(share, f"{local(from_ms + round(share * length), zone):{form}}")
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    same = [False, *(a.text == b.text for a, b in pairwise(found))]
+    return tuple(tick for tick, again in zip(found, same, strict=True) if not again)
+
+
+def period(from_ms: int, to_ms_: int, zone: tzinfo | None) -> str:
+    """What an axis covers, in words: its days, and how far local time is ahead of UTC."""
+    first, last = (local(end, zone).date() for end in (from_ms, to_ms_))
+    days = f"{first}" if first == last else f"{first} to {last}"
+    ahead = sorted({one.offset_name for one in stretches(from_ms, max(to_ms_, from_ms + 1), zone)})
+    return f"{days}, UTC{' and '.join(ahead)}"

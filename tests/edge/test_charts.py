@@ -8,14 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from sightpost_edge.chart_layout import Word, layout, ticks_of
+from sightpost_edge.chart_layout import Box, Word, layout, ticks_of
 from sightpost_edge.chart_page import page
 from sightpost_edge.chart_picture import SCALE, draw_picture
 from sightpost_edge.chart_text import draw_text
-from sightpost_edge.charts import CHARTS, LABELS, Bars, Steps, chart_of
+from sightpost_edge.charts import CHARTS, LABELS, Bars, Steps, chart_of, short
 from sightpost_edge.errors import ConfigError
 from sightpost_edge.localtime import DAY_MS, HOUR_MS
+from sightpost_edge.store import counts
 from sightpost_edge.store.queries import EventFilter
+from sightpost_edge.timeline import ticks
 
 from .test_queries import add, add_events, ms
 
@@ -78,8 +80,8 @@ def test_recordings_have_gaps_where_nothing_is_known(tmp_path: Path) -> None:
 def test_days_become_weeks_months_and_years(tmp_path: Path) -> None:
     """As many slots as have room; no event is lost between them."""
     add_events(tmp_path, *(("fox", NOON + day * DAY_MS) for day in range(0, 900, 9)))
-    found = {most: bars(tmp_path, "yield", most=most) for most in (900, 200, 40, 5)}
-    assert [chart.axis for chart in found.values()] == ["day", "week", "month", "year"]
+    found = {most: bars(tmp_path, "yield", most=most) for most in (200, 40, 5)}
+    assert [chart.axis for chart in found.values()] == ["week", "month", "year"]
     for most, chart in found.items():
         assert len(chart.slots) == len(chart.watched) == len(chart.rows[0].values) <= most
         assert chart.rows[0].total == 100
@@ -122,16 +124,104 @@ def test_a_clock_that_was_not_set(station: Path) -> None:
 def test_runs_without_a_right_clock_are_named(station: Path) -> None:
     """Only those of the time that is drawn."""
     ran(station, (20, 21), quality="unsynchronized")
-    assert "in 1 of 3 runs" in chart_of(station, "activity").notes[0]
+    assert "in 1 of 3 runs" in chart_of(station, "yield").notes[0]
     early = EventFilter(until_ms=NOON + 10 * DAY_MS)
-    assert chart_of(station, "activity", early).notes == ()
+    assert not any("runs" in note for note in chart_of(station, "yield", early).notes)
+
+
+def test_a_subtitle_says_when_and_where(station: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The days, how far ahead of UTC, and how many times cannot be trusted: exactly where few
+    rows say it, else by runs."""
+    for what in CHARTS:
+        told = chart_of(station, what, zone=BERLIN).subtitle
+        assert told.endswith(", 2026-06-01 to 2026-06-10, UTC+02:00")
+    add_events(station, ("fox", ms("2026-11-01")), clock_quality="unsynchronized")
+    ran(station, (20, 21), quality="unsynchronized")
+    told = chart_of(station, "activity", zone=BERLIN)
+    assert "2026-06-01 to 2026-11-01, UTC+01:00 and +02:00" in told.subtitle
+    assert told.subtitle.endswith(", 1 timed by a clock that was not known to be right")
+    assert told.notes == ()
+    monkeypatch.setattr(counts, "_ROWS", 5)
+    rough = chart_of(station, "activity", zone=BERLIN)
+    assert "timed by" not in rough.subtitle
+    assert "in 1 of 3 runs" in rough.notes[0]
+
+
+def test_the_newest_have_a_period_of_their_own(station: Path) -> None:
+    """Not that of all the runs before them."""
+    chart = chart_of(station, "activity", EventFilter(last=2), zone=BERLIN)
+    assert "newest 2, 2026-06-08, UTC" in chart.subtitle
+
+
+def test_more_than_half_a_year_is_drawn_as_weeks(tmp_path: Path) -> None:
+    """However many slots a picture has room for."""
+    add_events(tmp_path, ("fox", NOON), ("fox", NOON + 179 * DAY_MS))
+    assert bars(tmp_path, "yield").axis == "day"
+    add_events(tmp_path, ("fox", NOON + 180 * DAY_MS))
+    assert bars(tmp_path, "yield").axis == "week"
+
+
+@pytest.mark.parametrize(
+    ("weeks", "wide"), [(1, 48.0), (30, 720 / 30 - 2), (150, 720 / 150 * 0.8), (300, 720 / 300)]
+)
+def test_bars_are_neither_slabs_nor_combs(tmp_path: Path, weeks: int, wide: float) -> None:
+    """A cap on their width; no gap between those narrower than four pixels."""
+    add_events(tmp_path, *(("fox", NOON + week * 7 * DAY_MS) for week in range(weeks)))
+    chart = bars(tmp_path, "yield")
+    assert len(chart.slots) == weeks
+    drawn = [
+        shape for shape in layout(chart).shapes if isinstance(shape, Box) and shape.role == "bar"
+    ]  # fmt: skip
+    assert drawn[0].width == pytest.approx(wide, abs=0.01)
+
+
+def test_dates_on_the_axis_differ() -> None:
+    """Seconds below five minutes; where even these are the same, one word."""
+    minute = [tick.text for tick in ticks(NOON, NOON + 60_000, BERLIN)]
+    assert minute == ["12:00:00", "12:00:15", "12:00:30", "12:00:45", "12:01:00"]
+    assert [tick.text for tick in ticks(NOON, NOON + 900, BERLIN)] == ["12:00:00"]
+    assert ticks(NOON, NOON + 300_000, BERLIN)[1].text == "06-01 12:01"
+    days = [tick.text for tick in ticks(NOON, NOON + 3 * DAY_MS + 1, BERLIN)]
+    assert len(set(days)) == len(days)
+
+
+def test_a_narrow_terminal_has_every_second_hour(station: Path) -> None:
+    """Regular steps, not the words that happen to fit; a word longer than the axis stays whole."""
+    chart = chart_of(station, "activity", zone=BERLIN)
+    assert "0     6    12    18" in "\n".join(draw_text(chart, width=56))
+    assert "0        3        6" in "\n".join(draw_text(chart, width=100))
+    one = chart_of(station, "yield", EventFilter(last=1), zone=BERLIN)
+    assert " 06-08 00:00" in "\n".join(draw_text(one, width=56))
+
+
+def test_long_labels_keep_their_first_name(tmp_path: Path) -> None:
+    """Cut at the first comma before a word is cut; whole where there is room."""
+    add_events(tmp_path, ("brown bear, bruin, Ursus arctos", NOON), ("fox", NOON))
+    chart = bars(tmp_path, "activity")
+    text = draw_text(chart, width=80)
+    assert any(line.startswith("brown bear…  ") for line in text)
+    assert any(line.startswith("all ") for line in text)
+    assert any(
+        line.startswith("brown bear.  ") for line in draw_text(chart, width=80, ascii_only=True)
+    )
+    words = {shape.text for shape in layout(chart).shapes if isinstance(shape, Word)}
+    assert {"all", "brown bear…"} <= words
+    assert short("brown bear, bruin", 17) == "brown bear, bruin"
+    assert short("a very long name", 8) == "a very …"
+
+
+def test_what_is_no_label_is_said(station: Path) -> None:
+    """Whoever counts the labels of two charts must not miss one."""
+    assert not any("unknown" in note for note in chart_of(station, "accumulation").notes)
+    add_events(station, ("unknown", NOON))
+    assert '"unknown" is left out: it is no label' in chart_of(station, "accumulation").notes
 
 
 def test_a_filter_is_said(station: Path) -> None:
     """Whoever sees the chart knows of which events it is."""
     wanted = EventFilter(label="fox", min_score=0.5, last=2)
     chart = chart_of(station, "yield", wanted, zone=BERLIN)
-    assert chart.subtitle == "2 events, newest 2, label fox, score 0.5 or more"
+    assert chart.subtitle.startswith("2 events, newest 2, label fox, score 0.5 or more, 2026-06-09")
     assert isinstance(chart, Bars)
     assert chart.slots[0] == "2026-06-09"
 
@@ -169,7 +259,7 @@ def test_one_event_beside_a_thousand_is_seen(tmp_path: Path) -> None:
     """A bar is never rounded away."""
     add_events(tmp_path, *(("fox", NOON) for _ in range(1000)), ("fox", NOON + 3 * HOUR_MS))
     chart = bars(tmp_path, "activity")
-    bottom = draw_text(chart, width=80)[9]
+    bottom = draw_text(chart, width=80)[10]
     assert bottom.split()[0] == "0"
     assert bottom.count("▁") == 2  # columns an hour
     assert layout(chart).shapes

@@ -193,6 +193,22 @@ def test_signals_end_with_a_summary(number: int, bundle_file: Path, tmp_path: Pa
     assert "frames in" in rest
 
 
+def test_a_signal_sent_twice_is_one(bundle_file: Path, tmp_path: Path) -> None:
+    """``timeout`` signals the process and its group: the end is still an orderly one."""
+    from ..conftest import command
+
+    line = command("run", "--model", bundle_file, "--source", "synthetic://line?seed=1",
+                   "--store", tmp_path / "store", "--threshold", "0.3")  # fmt: skip
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert any("watching" in process.stderr.readline() for _ in range(2))
+    process.send_signal(15)
+    process.send_signal(15)
+    _, rest = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "frames in" in rest
+
+
 def test_inspect_says_what_it_is(cli: Cli, bundle_file: Path) -> None:
     """Digest, labels, golden frames - and code 4 with the reason where it is damaged."""
     result = cli("inspect", bundle_file)
@@ -342,6 +358,7 @@ def test_a_covered_recording_is_told_and_kept(cli: Cli, bundle_file: Path, tmp_p
         json.loads(x)
         for x in cli("events", "health", "--store", folder, "--json").stdout.splitlines()
     ]
+    assert rows.pop() == {"dropped": {}}
     assert [(row["fault"], row["ok"]) for row in rows] == [("black", False), ("black", True)]
     assert "black" in cli("events", "health", "--store", folder).stdout
 

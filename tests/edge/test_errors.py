@@ -47,3 +47,10 @@ def test_nearest_names_one_or_all() -> None:
     """A typo gets its word, nonsense gets the list."""
     assert nearest("picamra", ["picamera", "rtsp"]) == "did you mean 'picamera'?"
     assert nearest("zzz", ["b", "a"]) == "valid: a, b"
+
+
+def test_a_read_only_disk_is_no_question_of_permission() -> None:
+    """A card that fails is often put into that state: chown would not help."""
+    with pytest.raises(StoreError, match="read-only") as caught, writing_to("events.db"):
+        raise OSError(errno.EROFS, "Read-only file system")
+    assert "dmesg" in caught.value.hint

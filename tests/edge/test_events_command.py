@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from sightpost_edge.commands.event_tables import print_events
 from sightpost_edge.localtime import DAY_MS, HOUR_MS
 from sightpost_edge.store import EventStore
 from sightpost_edge.store.queries import find_events
@@ -57,7 +58,8 @@ def test_the_list_is_filtered(cli: Cli, store: Path) -> None:
              "0.5", "--label", "hare", "--json")  # fmt: skip
     lines = cli("events", "list", "--store", store, *words).stdout.splitlines()
     assert [json.loads(line)["seq"] for line in lines] == [2]
-    nothing = cli("events", "list", "--store", store, "--label", "wolf")
+    words = ("--label", "fox", "--until", "2020-01-01")
+    nothing = cli("events", "list", "--store", store, *words)
     assert (nothing.returncode, nothing.stdout) == (0, "")
     assert "no such events" in nothing.stderr
 
@@ -122,11 +124,12 @@ def test_charts_in_files(cli: Cli, store: Path, tmp_path: Path) -> None:
 
 def test_events_are_marked(cli: Cli, store: Path) -> None:
     """At once, as no run holds the store; the list shows it and finds them."""
-    assert cli("events", "mark", "2", "5", "--store", store).stdout == "2 events marked\n"
+    marked = cli("events", "mark", "2", "5", "--store", store)
+    assert (marked.stdout, marked.stderr) == ("", "sightpost: 2 events marked\n")
     listed = cli("events", "list", "--marked", "--store", store)
     assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == ["2*", "5*"]
     assert "kept whatever" in listed.stderr
-    assert cli("events", "unmark", "2", "--store", store).stdout == "1 event unmarked\n"
+    assert "1 event unmarked" in cli("events", "unmark", "2", "--store", store).stderr
     assert [event.seq for event in find_events(store) if event.marked] == [5]
     missing = cli("events", "mark", "2", "99", "--store", store)
     assert missing.returncode == 7
@@ -138,7 +141,7 @@ def test_a_run_is_asked_to_mark(cli: Cli, store: Path) -> None:
     """One process writes: while it does, the wish is left where it finds it."""
     with EventStore(store, source="0", model="m", model_digest="d"):
         said = cli("events", "mark", "1", "--store", store)
-        assert "by the run" in said.stdout
+        assert "by the run" in said.stderr
         assert list((store / "requests").iterdir())
     assert not any(event.marked for event in find_events(store))
 
@@ -151,6 +154,13 @@ def test_a_run_is_asked_to_mark(cli: Cli, store: Path) -> None:
         (("count", "--by", "week"), 2, "hour-of-day"),
         (("chart", "pie"), 2, "accumulation"),
         (("list", "--min-score", "2"), 2, "0<=x<=1"),
+        (("list", "--label", "hair"), 2, "did you mean 'hare'?"),
+        (("count", "--label", "HA"), 2, "did you mean 'hare'?"),
+        (("chart", "--label", "zzz"), 2, "valid: fox, hare"),
+        (("export", "--label", "hair"), 2, "did you mean 'hare'?"),
+        (("chart", "--save", "none/there.png"), 2, "mkdir -p"),
+        (("export", "--to", "none/there.csv"), 2, "mkdir -p"),
+        (("samples", "--to", "none/there"), 2, "mkdir -p"),
     ],
 )
 def test_mistakes_are_explained(
@@ -161,12 +171,74 @@ def test_mistakes_are_explained(
     assert result.returncode == code
     assert says in result.stderr
     assert "Traceback" not in result.stderr
+    assert result.stdout == ""
 
 
 def test_health_is_in_local_time(cli: Cli, store: Path) -> None:
     """With its mark where the clock was not known to be right."""
     add(store, "health", {"at_ms": EVENING, "clock_quality": "unknown", "fault": "black"})
     shown = cli("events", "health", "--store", store)
+    assert "time (UTC+02:00)" in shown.stdout
+    assert "~2026-10-24 23:30:00" in shown.stdout
+    assert "~ the clock" in shown.stderr
+
+
+def test_what_was_dropped_is_said(cli: Cli, store: Path) -> None:
+    """Also where there is no network that could tell, and no fault to list."""
+    assert "dropped so far: nothing" in cli("events", "health", "--store", store).stdout
+    add(store, "counters", {"name": "pictures dropped", "value": 4000},
+        {"name": "outbox rows given up", "value": 2})  # fmt: skip
+    said = cli("events", "health", "--store", store)
+    assert said.stdout == "dropped so far: outbox rows given up 2, pictures 4,000\n"
+    add(store, "health", {"at_ms": EVENING, "clock_quality": "unknown", "fault": "black"})
+    lines = cli("events", "health", "--store", store, "--json").stdout.splitlines()
+    assert json.loads(lines[0])["fault"] == "black"
+    dropped = {"outbox rows given up": 2, "pictures dropped": 4000}
+    assert json.loads(lines[1]) == {"dropped": dropped}
+
+
+def test_a_narrow_terminal_has_fewer_columns(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those go first that matter least; a pipe gets everything."""
+    add_events(store, ("wolf", EVENING), source="rtsp://a.example/stream", model="m" * 20,
+               snapshot="snapshots/2026-10-24/000007.jpg")  # fmt: skip
+    found = find_events(store)
+    shown = {}
+    for columns in (None, 200, 110, 80, 60):
+        print_events(found, columns=columns)
+        lines = capsys.readouterr().out.splitlines()
+        shown[columns] = [name for name in ("model", "source", "snapshot") if name in lines[0]]
+        assert columns in (None, 60) or max(map(len, lines)) <= columns
+        assert "wolf" in lines[-1]
+    everything = ["model", "source", "snapshot"]
+    assert shown == {
+        None: everything,
+        200: everything,
+        110: everything[:2],
+        80: everything[:1],
+        60: [],
+    }
+
+
+def test_when_is_a_duration_for_cameras_and_a_place_in_recordings(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seconds since a camera was switched on say nothing to anybody."""
+    for source in ("picamera://0", "clip.mp4"):
+        add_events(store, ("wolf", EVENING), source=source, started_s=70_000.0, ended_s=70_004.2)
+    print_events(find_events(store)[-2:])
+    live, recorded = capsys.readouterr().out.splitlines()[1:]
+    assert " 4.2 s " in live
+    assert "70000" not in live
+    assert " 70000.0-70004.2 s " in recorded
+
+
+def test_samples_are_in_local_time(cli: Cli, store: Path) -> None:
+    """As events are, with their mark where the clock was not known to be right."""
+    add(store, "samples", {"at_ms": EVENING, "clock_quality": "unknown", "kind": "random",
+                           "label": "fox", "scores": '{"fox": 0.9}'})  # fmt: skip
+    shown = cli("events", "samples", "--store", store)
     assert "time (UTC+02:00)" in shown.stdout
     assert "~2026-10-24 23:30:00" in shown.stdout
     assert "~ the clock" in shown.stderr

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import tomllib
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields, replace
@@ -24,6 +25,7 @@ from sightpost_edge.export.deployment import Deployment, kind_of
 from sightpost_edge.export.megadetector import megadetector_lines
 from sightpost_edge.export.plain import csv_lines, json_lines
 from sightpost_edge.export.runs import Runs
+from sightpost_edge.export.sequences import Sighting
 from sightpost_edge.export.survey import Survey
 from sightpost_edge.export.whole import whole_folder
 from sightpost_edge.records import Event
@@ -326,6 +328,36 @@ def test_what_belongs_to_another_place_is_left_out(package: Callable[..., dict[s
     assert found["survey"].outside == 4
 
 
+def test_a_deployment_at_another_time_is_refused(
+    package: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """With both times, as mostly a year was mistyped; an empty package would look like absence."""
+    bounds = {"since_ms": START_MS - 2 * 86_400_000, "until_ms": START_MS - 86_400_000}
+    period = r"start 2026-04-01T\S+ end 2026-04-02T\S+ they began from 2026-04-03T18:30:00Z to"
+    with pytest.raises(ConfigError, match=f"all 3 events lie outside of {period}") as told:
+        package([seen(i, at_s=i) for i in range(3)], **bounds)
+    assert "[deployment]" in told.value.hint
+    assert not list(tmp_path.glob("season*"))
+
+
+def test_novelty_is_no_probability(store: Path, package: Callable[..., dict[str, Any]]) -> None:
+    """Nothing is said of how sure it is; among pictures it never ranks above what was known."""
+    strange = kept(store, seen(1, "unknown", score=1.0, named_by="novelty"))
+    group = kept(store, seen(2, "unknown", score=0.6, named_by="group"))
+    alone = package([strange])["observations"]
+    assert [row["classificationProbability"] for row in alone] == ["", ""]
+    read = json.loads("".join(megadetector_lines([strange, group], Runs(store), {})))
+    shown = [image["detections"][0] for image in read["images"]]
+    assert [(one["conf"], one["classifications"]) for one in shown] == [
+        (0.0, [["0", 0.0]]), (0.6, [["0", 0.6]]),
+    ]  # fmt: skip
+    assert Sighting(1, 2).probability is None
+    both = Sighting(1, 2)
+    for event in (strange, group):
+        both.add(event, "", "", "")
+    assert both.probability == 0.6
+
+
 def test_a_package_of_nothing_is_refused(store: Path, tmp_path: Path) -> None:
     """Nothing says when that was, and nothing is left behind."""
     with pytest.raises(DataError, match="no events"):
@@ -418,6 +450,8 @@ def test_memory_does_not_grow_with_the_events(store: Path, tmp_path: Path) -> No
         ({"species": {"fox": 3}}, "neither"),
         ({"data_license": "CC0-1.0"}, "both"),
         ({"id": "NA"}, "there is none"),
+        ({"contact": "Ada <ada(at)example.org>"}, "no address that can be read"),
+        ({"contact": "ada@example.org"}, "no address that can be read"),
         ({"sampling": "random"}, "unknown value"),
     ],
 )
@@ -479,13 +513,42 @@ def test_events_go_to_stdout_or_to_a_file(
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
         asdict(event) for event in read_events(store)
     ]
-    to = tmp_path / "new" / "season.csv"
+    to = tmp_path / "season.csv"
+    to.write_text("replaced")
     words = ("events", "export", "--config", station_file, "--format", "csv", "--label", "fox")
     shown = cli(*words, "--min-score", "0.85")
     assert [row["score"] for row in csv.DictReader(io.StringIO(shown.stdout))] == ["0.9"]
-    assert cli(*words, "--to", to).returncode == 0
+    assert cli(*words, "--to", to).stderr == f"sightpost: 2 events: {to}\n"
     assert to.read_text() == cli(*words).stdout
     assert len(to.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "megadetector"])
+def test_nothing_is_written_of_a_store_that_is_not_there(
+    cli: Cli, store: Path, tmp_path: Path, form: str
+) -> None:
+    """No heading of a table that never comes."""
+    done = cli("events", "export", "--store", store, "--format", form)
+    assert (done.returncode, done.stdout) == (StoreError.exit_code, "")
+    done = cli("events", "export", "--store", store, "--format", form, "--to", tmp_path / "a")
+    assert done.returncode == StoreError.exit_code
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_export_takes_the_lists_filters(
+    cli: Cli, station_file: Path, store: Path, tmp_path: Path
+) -> None:
+    """Marked ones, the newest ones; a package says so."""
+    cli("events", "mark", "1", "2", "--store", store)
+    words = ("events", "export", "--config", station_file, "--marked", "--last", "1")
+    assert [json.loads(line)["seq"] for line in cli(*words).stdout.splitlines()] == [2]
+    done = cli(*words, "--format", "camtrap-dp", "--to", tmp_path / "season")
+    assert done.returncode == 0, done.stderr
+    told = tables_of(tmp_path / "season")["json"]["description"]
+    assert "a person marked" in told
+    assert "newest 1 " in told
+    done = cli(*words, "--format", "megadetector", "--to", tmp_path / "a.json")
+    assert "1 event, 1 of them with a picture: " in done.stderr
 
 
 def test_times_choose_events(cli: Cli, station_file: Path) -> None:
@@ -507,8 +570,22 @@ def test_a_package_by_command(cli: Cli, station_file: Path, tmp_path: Path) -> N
     assert found["deployments"][0]["deploymentID"].startswith("gate-")
     assert "2 events in 1 sequence, 2 pictures and clips, 3 observations" in done.stderr
     assert "timestampIssues is true" in done.stderr
+    with EventStore(tmp_path / "store", source="clip.mp4", model="m", model_digest="d") as more:
+        shot = frame(colour("red"), index=0, elapsed_s=0.0)
+        for number in range(7):
+            label = f'bear {number}, "bruin"\x9b'
+            more.write(Event(label, 0.9, shot, shot, shot, shot, 1, "left"))
     everything = cli(*words, "--to", tmp_path / "other")
-    assert "no scientific name for deer" in everything.stderr
+    lines = everything.stderr.splitlines()
+    begun = next(i for i, line in enumerate(lines) if "[deployment.species]:" in line) + 1
+    named = tomllib.loads("\n".join(lines[begun : begun + 8]))
+    assert set(named) == {"deer", *(f'bear {number}, "bruin"\x9b' for number in range(7))}
+    assert build(Deployment, {"species": named}, where="deployment").species == named
+    assert "\x9b" not in everything.stderr
+    assert '"fxo"' not in everything.stderr
+    file = tmp_path / "site.toml"
+    file.write_text(file.read_text() + 'fxo = "Vulpes vulpes"\n')
+    assert 'what no event here is called: "fxo"' in cli(*words, "--to", tmp_path / "third").stderr
 
 
 def test_a_package_needs_a_folder_and_a_place(cli: Cli, station_file: Path, store: Path) -> None:

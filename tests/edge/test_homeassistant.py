@@ -19,6 +19,7 @@ from sightpost_edge.image import JpegImage, as_jpeg
 from sightpost_edge.live import STALE_S, Live, write_live
 from sightpost_edge.records import FAULTS, Event
 from sightpost_edge.store import EventStore
+from sightpost_edge.store.dropping import COUNTERS
 from sightpost_edge.store.outbox import GIVEN_UP, count, tell
 from sightpost_edge.testing import colour, frame
 from sightpost_edge.uplink.announced import ANNOUNCED, read_announced
@@ -297,8 +298,78 @@ def test_the_store_is_counted(folder: Path, store: EventStore) -> None:
     (folder / "uplink").mkdir()
     (folder / "uplink" / "mqtt.json").write_text(json.dumps({"store": id_, "acked": 2}))
     assert watch(now).undelivered == 1
-    (folder / "uplink" / "mqtt.json").write_text(json.dumps({"store": "other", "acked": 300}))
-    assert watch(now).undelivered == 3
+    for elsewhere in ({"store": "other", "acked": 300}, {"store": id_, "acked": 10**30}):
+        (folder / "uplink" / "mqtt.json").write_text(json.dumps({"store": "", "acked": 0}))
+        watch(now)
+        (folder / "uplink" / "mqtt.json").write_text(json.dumps(elsewhere))
+        assert watch(now).undelivered == 3
+
+
+def test_events_are_counted_not_numbered(folder: Path) -> None:
+    """After an unclean end up to a hundred numbers are skipped; what is dropped for room was an
+    event all the same, and the sum never goes down."""
+    watch, now = StoreWatch(folder), clock.from_ms(NOW.wall_ms)
+
+    def opened() -> EventStore:
+        return EventStore(folder, source="x", model="m", model_digest="d", outbox=True)
+
+    with opened() as store:
+        for _ in range(3):
+            store.write(event(), snapshot=False)
+        assert watch(now).total == 3
+    (folder / "sequence").write_text("101")
+    with opened() as store:
+        assert store.write(event(), snapshot=False).seq == 101
+        assert watch(now).total == 4
+        drop(store, 2)
+        for looked in (watch, StoreWatch(folder)):
+            assert looked(now).total == 4
+        drop(store, 2)
+        store.write(event(), snapshot=False)
+        assert watch(now).total == 5
+        watch.count_again()
+        assert watch(now).total == 5
+
+
+def test_only_new_events_are_counted_at_a_look(
+    folder: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million old ones are counted once for each connection, not at every event."""
+    store.write(event(), snapshot=False)
+    rig = Rig(folder).connect()
+    assert rig.told()["events"]["total"] == 1
+    drop(store, 1)  # at once, without a trace: only a count from the beginning could notice
+    with store.transaction() as connection:
+        connection.execute("DELETE FROM counters")
+    store.write(event(), snapshot=False)
+    rig.later(1)
+    assert rig.told()["events"]["total"] == 2
+    rig.link.lose()
+    rig.later(1)
+    rig.connect()
+    assert rig.told()["events"]["total"] == 1
+
+
+def test_a_database_that_was_put_back_is_counted_anew(folder: Path, store: EventStore) -> None:
+    """It has another name then, and what it holds is all there is."""
+    watch, now = StoreWatch(folder), clock.from_ms(NOW.wall_ms)
+    for _ in range(3):
+        store.write(event(), snapshot=False)
+    assert watch(now).total == 3
+    with store.transaction() as connection:
+        connection.execute("DELETE FROM events WHERE seq > 1")
+        connection.execute("UPDATE store SET id = 'another'")
+    assert watch(now).total == 1
+
+
+def drop(store: EventStore, number: int) -> None:
+    """As the quota does it: the oldest go, and are counted for good."""
+    with store.transaction() as connection:
+        connection.execute(
+            "DELETE FROM events WHERE seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)",
+            (number,),
+        )
+        count(connection, COUNTERS["events"], number)
 
 
 def test_a_new_day_begins_at_midnight_here(
@@ -517,6 +588,63 @@ def test_the_state_tells_what_is_in_force_not_what_was_asked(folder: Path) -> No
     rig.live(armed=False, threshold=0.8)
     rig.later(1)
     assert rig.told()["armed"] is False
+
+
+def test_the_last_state_says_how_things_are_at_the_end(folder: Path, store: EventStore) -> None:
+    """It stays at the broker until the next start: "running" would be true for ever. The newest
+    picture does not wait for its five seconds, and the state not for the picture."""
+    rig = Rig(folder)
+    rig.live(armed=True)
+    store.write(event())
+    rig.connect()
+    assert rig.told()["running"] is True
+    rig.link.said.clear()
+    stored = store.write(event("deer"))
+    (folder / "live.json").unlink()
+    rig.now_s += 0.1
+    rig.part.farewell()
+    assert [topic for topic, _ in rig.link.said] == [TOPICS.state, TOPICS.snapshot]
+    assert rig.told()["running"] is False
+    assert rig.told()["last"]["label"] == "deer"
+    assert rig.link.kept[TOPICS.snapshot] == (folder / stored.snapshot).read_bytes()
+
+
+def test_a_run_that_goes_on_is_still_running_in_the_last_state(folder: Path) -> None:
+    """A uplink of its own may be stopped alone; and one that died long ago is not running."""
+    folder.mkdir()
+    rig = Rig(folder)
+    rig.live()
+    rig.connect()
+    rig.part.farewell()
+    assert rig.told()["running"] is True
+    rig.now_s += STALE_S + 1
+    rig.part.farewell()
+    assert rig.told()["running"] is False
+
+
+def test_a_farewell_without_a_line_says_nothing(folder: Path) -> None:
+    """And one before the first turn announces the station first."""
+    folder.mkdir()
+    rig = Rig(folder)
+    rig.part.farewell()
+    assert rig.link.said == []
+    rig.link.connect()
+    rig.part.farewell()
+    assert [topic for topic, _ in rig.link.said] == [CONFIG, TOPICS.state]
+
+
+def test_a_wish_is_logged_in_plain_words(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Read by people who know no Python."""
+    folder.mkdir()
+    rig = Rig(folder).connect()
+    with caplog.at_level("INFO"):
+        for name, word in [("threshold", b"0.6"), ("armed", b"OFF"), ("threshold", b"default")]:
+            rig.link.callbacks[TOPICS.command("+")](TOPICS.command(name), word, False)
+    assert [record.getMessage() for record in caplog.records] == [
+        "mqtt: armed, threshold 0.6 asked for",
+        "mqtt: disarmed, threshold 0.6 asked for",
+        "mqtt: disarmed, the site's own threshold asked for",
+    ]
 
 
 @pytest.mark.parametrize(

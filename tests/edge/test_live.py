@@ -27,6 +27,7 @@ DAMAGED = [
     b"", b"{", b"[]", b"null", b"\xff\xfe", b"7", b"[" * 60000, b'{"armed": 1}',
     b'{"armed": "OFF"}', b'{"threshold": "0.5"}', b'{"threshold": 0}', b'{"threshold": 1.01}',
     b'{"threshold": NaN}', b'{"threshold": Infinity}', b'{"threshold": true}',
+    b'{"threshold": 1e999}', b'{"threshold": 1' + b"0" * 400 + b"}",
     b'{"armed": false, "why": "' + b"x" * 70000 + b'"}',
 ]  # fmt: skip
 
@@ -184,7 +185,9 @@ def test_a_missing_field_has_its_default_and_a_new_one_is_left_alone(tmp_path: P
     ("key", "value"),
     [("fps", "fast"), ("fps", float("nan")), ("armed", 1), ("frames", 1.5), ("open", ["fox"]),
      ("open", {"": 1}), ("disk_full", 0), ("temperature_c", "hot"), ("clocks", None),
-     ("clocks", {"wall_ms": 1}), ("events", True)],
+     ("clocks", {"wall_ms": 1}), ("events", True), ("frames", 2**63), ("fps", 10**400),
+     ("clocks", {"wall_ms": 1, "monotonic_ns": 10**400, "quality": "unknown", "boot_id": "b"})],
+    ids=lambda word: str(word)[:12],
 )  # fmt: skip
 def test_a_damaged_telling_is_none(tmp_path: Path, key: str, value: object) -> None:
     """And who has read a good one keeps it."""

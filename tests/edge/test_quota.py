@@ -19,6 +19,7 @@ from sightpost_edge.store.dropping import GONE
 from sightpost_edge.store.quarantine import trim
 from sightpost_edge.store.quota import StorageSettings
 from sightpost_edge.store.retention import KEPT, Doubt, Pictures, Value, leaving, values
+from sightpost_edge.store.watched import read_watched
 
 from .store_rig import BLOCK, RULES, Rig
 
@@ -296,6 +297,31 @@ def test_a_clip_that_comes_later_is_counted(rig: Rig) -> None:
     rig.check()
 
 
+def test_old_events_that_were_changed_are_looked_at_again(rig: Rig) -> None:
+    """A clip for, and the mark of, one of more than 200 events ago: the writer tells of both."""
+    with rig.at_once():
+        for seq in range(1, 401):
+            rig.event(seq, picture=0 if seq > 2 else BLOCK, marked=seq == 1)
+    quota = rig.quota()
+    rig.settle(quota)
+    before = quota.used
+    name = rig.file("clips/000002.avi", 10 * BLOCK)
+    rig.connection.execute(
+        "UPDATE events SET clip = ?, picture_bytes = ? WHERE seq = 2", (name, 11 * BLOCK)
+    )
+    rig.connection.execute("UPDATE events SET marked = 0 WHERE seq = 1")
+    rig.event(401)
+    quota.changed([1, 2, 401, 999])
+    rig.settle(quota)
+    assert 12 * BLOCK <= quota.used - before <= 14 * BLOCK
+    quota.limit = 1
+    rig.settle(quota)
+    assert rig.with_picture() == []
+    counters = rig.counters()
+    assert (counters["pictures dropped"], counters["clips dropped"]) == (3, 1)
+    rig.check()
+
+
 def test_rows_of_an_older_release_are_measured(rig: Rig) -> None:
     """It kept no sizes."""
     rig.event(1, picture=50_000, said_bytes=0)
@@ -452,6 +478,21 @@ def test_a_runaway_program_is_not_fed(tmp_path: Path) -> None:
     rig.connection.close()
 
 
+def test_a_quota_of_the_user_s_is_met_by_dropping(rig: Rig) -> None:
+    """The disk has room, and says so, but not for this user: first the ballast goes, then, as no
+    other comes in its place, pictures."""
+    with rig.at_once():
+        for seq in range(1, 301):
+            rig.event(seq, picture=10 * BLOCK)
+    quota = rig.quota()
+    rig.settle(quota)
+    quota.ballast.restore = lambda space: None  # type: ignore[method-assign]
+    assert quota.make_room(100_000) == 0
+    assert quota.ballast.size == 0
+    assert quota.make_room(100_000) * 10 * BLOCK >= 100_000
+    rig.check()
+
+
 # Rows
 
 
@@ -511,6 +552,54 @@ def test_old_health_goes_before_any_event(rig: Rig) -> None:
     counters = rig.counters()
     assert counters["health records dropped"] >= 500
     assert "events dropped" not in counters
+
+
+def many_runs(rig: Rig, *, count: int, ended: bool = True) -> None:
+    """A crash loop: from run 11 on one run every 20 s, each alive for 10 s; after run 1500 nobody
+    started it for a day."""
+    with rig.at_once():
+        for run in range(11, 11 + count):
+            began_ms = run * 20_000 + (86_400_000 if run > 1500 else 0)
+            rig.connection.execute(
+                "INSERT INTO runs VALUES (?, ?, ?, ?, 0, 'b', 'synchronized', 0, 'rtsp://camera', "
+                "'m', '', '', ?)",
+                (run, run, began_ms, began_ms + 10_000 if ended else None, "{}" + " " * 500),
+            )
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_old_runs_that_saw_nothing_become_one_and_what_was_watched_stays(
+    rig: Rig, ended: bool
+) -> None:
+    """Not the newest thousand, not those that an event or a sample names, nor one after a gap."""
+    many_runs(rig, count=4000, ended=ended)
+    for seq, run in enumerate((700, 1600, 2900, 4010), 1):
+        rig.event(seq, picture=0)
+        rig.connection.execute("UPDATE events SET run = ? WHERE seq = ?", (run, seq))
+    rig.sample(1, "deer")
+    rig.connection.execute("UPDATE samples SET run = 2000")
+    quota = rig.quota()
+    rig.settle(quota)
+    before = read_watched(rig.folder, now_ms=1 << 40)
+    assert len(before.watches) == (2 if ended else 1)
+    assert rig.counters() == {}
+    quota.limit = 1
+    for _ in range(4):
+        rig.settle(quota)
+    left = [int(str(run)) for run in rig.column("SELECT run FROM runs ORDER BY run")]
+    after_gap = [1501] if ended else []
+    assert left == [1, 11, 700, *after_gap, 1600, 2000, 2900, *range(3010, 4011)]
+    watches = [(watch.from_ms, watch.to_ms) for watch in before.watches]
+    after = read_watched(rig.folder, now_ms=1 << 40).watches
+    assert [(watch.from_ms, watch.to_ms) for watch in after] == watches
+
+
+def test_few_runs_all_stay(rig: Rig) -> None:
+    many_runs(rig, count=900)
+    quota = rig.quota()
+    quota.limit = 1
+    rig.settle(quota)
+    assert rig.column("SELECT count(*) FROM runs") == [901]
 
 
 # What no row names
@@ -575,14 +664,46 @@ def test_pictures_of_a_damaged_database_stay_until_the_room_is_needed(rig: Rig) 
     assert rig.counters() == {"pictures dropped": 30 - len(left)}
 
 
-def test_few_damaged_databases_are_kept_and_the_largest_always(tmp_path: Path) -> None:
-    """A crash loop must not fill the card with them."""
-    for number, size in enumerate((10, 5000, 300, 20, 4000, 50)):
-        (tmp_path / f"events.db.damaged-{number}").write_bytes(b"x" * size)
-    (tmp_path / "events.db.damaged-1-wal").write_bytes(b"x" * 7)
-    assert trim(tmp_path / "events.db", 1_000_000) == 5007 + 4000 + 300
+def test_damaged_databases_are_kept_within_a_bound_and_the_largest_always(tmp_path: Path) -> None:
+    """A crash loop must not fill the card with them; where there is room for all, all stay."""
+    path = tmp_path / "events.db"
+    for number, blocks in enumerate((1, 50, 3, 2, 40, 1)):
+        (tmp_path / f"{path.name}.damaged-{number}").write_bytes(b"x" * (blocks * BLOCK - 1))
+    (tmp_path / f"{path.name}.damaged-1-wal").write_bytes(b"x" * 7)
+    assert trim(path, 98 * BLOCK) == 98 * BLOCK
+    assert len(list(tmp_path.iterdir())) == 7
+    assert trim(path, 94 * BLOCK) == 94 * BLOCK
     assert sorted(p.name[-5:] for p in tmp_path.iterdir()) == ["1-wal", "ged-1", "ged-2", "ged-4"]
-    assert trim(tmp_path / "events.db", 100) == 5007
+    assert trim(path, 100) == 51 * BLOCK
+
+
+@pytest.mark.parametrize("how", ["emptied", "moved away"])
+def test_a_database_that_is_gone_does_not_take_its_pictures_along(how: str, tmp_path: Path) -> None:
+    """They stay over all starts until the room is needed; orphans are swept again after that."""
+    Rig(tmp_path).connection.close()
+    for number in range(30):
+        (tmp_path / f"snapshots/old-{number:02d}.jpg").write_bytes(b"x" * BLOCK)
+    for path in tmp_path.glob("events.db*"):
+        path.unlink()
+    if how == "emptied":
+        (tmp_path / "events.db").touch()
+    for start in range(1, 4):
+        rig = Rig(tmp_path)
+        with closing(rig.connection):
+            rig.settle(quota := rig.quota())
+            assert len(list((tmp_path / "snapshots").glob("old-*"))) == 30
+            rig.event(start, marked=True)
+            rig.settle(quota)
+            if start == 3:
+                quota.limit = quota.used - 30 * BLOCK
+            rig.settle(quota)
+    assert not list((tmp_path / "snapshots").glob("old-*"))
+    rig = Rig(tmp_path)
+    with closing(rig.connection):
+        rig.file("snapshots/orphan.jpg", BLOCK)
+        rig.settle(rig.quota())
+        rig.check()
+        assert len(rig.with_picture()) == 3
 
 
 # The ballast

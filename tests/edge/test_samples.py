@@ -391,7 +391,7 @@ def test_the_command_lists_and_copies(tmp_path: Path, cli: Cli) -> None:
     assert "uncertain" in table
     assert "deer 0.45" in table
     copied = cli("events", "samples", "--store", tmp_path, "--to", tmp_path / "photos")
-    assert "3 pictures copied, 0 were there already" in copied.stdout
+    assert "3 pictures copied, 0 there already" in copied.stderr
     wrong = cli("events", "samples", "--store", tmp_path, "--kind", "novle")
     assert wrong.returncode == 2
     assert "did you mean 'novel'?" in wrong.stderr

@@ -428,3 +428,14 @@ def test_a_pattern_without_a_match_says_so(tmp_path: Path) -> None:
     """At the call."""
     with pytest.raises(SourceUnavailable, match="no photos"):
         open_source(f"{tmp_path}/*.jpg")
+
+
+def test_a_folder_of_clips_says_what_to_do(tmp_path: Path) -> None:
+    """Somebody's season is a folder of videos: one command each, shown."""
+    for number in range(3):
+        (tmp_path / f"clip{number}.MP4").touch()
+    for uri in (str(tmp_path), f"{tmp_path}/*.MP4"):
+        with pytest.raises(SourceUnavailable) as caught:
+            open_source(uri)
+        assert "there are 3 videos" in caught.value.hint
+        assert "for clip in" in caught.value.hint

@@ -5,6 +5,7 @@ import math
 import os
 import random
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -16,20 +17,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightpost_edge.errors import ConfigError, StoreError
+from sightpost_edge import clock as clocks
+from sightpost_edge.control import Control, write_control
+from sightpost_edge.errors import ConfigError, MissingExtra, StoreError
+from sightpost_edge.live import Live
 from sightpost_edge.records import Event
 from sightpost_edge.store import EventStore, StoredEvent, StoredHealth
-from sightpost_edge.store.outbox import Parcel
+from sightpost_edge.store.outbox import UPLINK, Parcel, store_id
 from sightpost_edge.testing import colour, frame
+from sightpost_edge.uplink.announced import Announced, write_announced
 from sightpost_edge.uplink.backoff import Backoff
 from sightpost_edge.uplink.cursor import Cursor
 from sightpost_edge.uplink.messages import encode
 from sightpost_edge.uplink.mqtt import Topics
 from sightpost_edge.uplink.sender import LINE, WINDOW, Sender
-from sightpost_edge.uplink.settings import MqttSettings
+from sightpost_edge.uplink.service import only_one
+from sightpost_edge.uplink.settings import INSTALL, MqttSettings
+from sightpost_edge.uplink.settings import check as check_settings
+from sightpost_edge.uplink.state import Facts, state
 from sightpost_edge.uplink.waiting import LOOK_S, StoreOutbox
 
-SCHEMA = json.loads((Path(__file__).parent.parent.parent / "docs" / "mqtt.schema.json").read_text())
+DOCS = Path(__file__).parent.parent.parent / "docs"
+SCHEMA = json.loads((DOCS / "mqtt.schema.json").read_text())
 TOPICS = Topics.of("sightpost", "gate")
 SECRET = "hunter2"
 
@@ -146,6 +155,36 @@ def test_systemd_hands_the_password_over(tmp_path: Path, monkeypatch: pytest.Mon
     assert MqttSettings(url="mqtts://b").password() is None
 
 
+def test_a_run_can_refuse_at_its_start_what_would_never_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The uplink is another process: it could only say so again and again."""
+    password = tmp_path / "password"
+    password.write_text(SECRET)
+    password.chmod(0o644)
+    for broker, says in [
+        (MqttSettings(), "no broker"),
+        (secured(password), "others may read"),
+        (secured(tmp_path / "missing"), "cannot read"),
+        (MqttSettings(url="mqtts://b", ca_file=str(tmp_path / "missing.pem")), "ca_file"),
+    ]:
+        with pytest.raises(ConfigError, match=says):
+            check_settings(broker)
+    password.chmod(0o600)
+    check_settings(secured(password))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(MissingExtra) as caught:
+        check_settings(secured(password))
+    assert caught.value.hint == INSTALL
+
+
+def test_the_guide_names_the_package_as_the_error_does() -> None:
+    """One line, the same everywhere."""
+    plain = (DOCS / "mqtt.md").read_text().replace("`", "")
+    assert plain.count(INSTALL) == 1
+    assert plain.count("pip install") == INSTALL.count("pip install")
+
+
 @pytest.mark.parametrize(
     ("given_name", "device"),
     [("gate", "gate"), ("Süd-Tor 1", "Sud-Tor-1"), ("a/b+c#", "a-b-c"), ("pi.local", "pi-local")],
@@ -214,8 +253,24 @@ KEYWORDS: dict[str, Callable[[Any, Any], object]] = {
     "maximum": lambda value, wanted: value <= wanted,
     "required": lambda value, wanted: set(wanted) <= set(value),
     "properties": properties,
-    "additionalProperties": lambda value, wanted: [check(v, wanted) for v in value.values()],
+    "additionalProperties": lambda value, wanted: all(
+        is_good(one, wanted) for one in value.values()
+    ),
+    "maxLength": lambda value, wanted: len(value) <= wanted,
+    "anyOf": lambda value, wanted: any(is_good(value, one) for one in wanted),
 }
+ABOUT = {"$schema", "title", "description", "$defs"}
+FOR = {"minimum": (int, float), "maximum": (int, float), "maxLength": str, "pattern": str,
+       "required": dict, "properties": dict, "additionalProperties": dict}  # fmt: skip
+"""JSON Schema applies a keyword only to values that it is about."""
+
+
+def is_good(value: Any, schema: dict[str, Any]) -> bool:
+    try:
+        check(value, schema)
+    except AssertionError:
+        return False
+    return True
 
 
 def check(value: Any, schema: dict[str, Any]) -> None:
@@ -223,6 +278,8 @@ def check(value: Any, schema: dict[str, Any]) -> None:
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
     for keyword, wanted in schema.items():
+        if keyword in ABOUT or not isinstance(value, FOR.get(keyword, object)):
+            continue
         assert KEYWORDS[keyword](value, wanted), (keyword, value, wanted)
 
 
@@ -269,6 +326,47 @@ def test_the_check_can_fail() -> None:
     del good["label"]
     with pytest.raises(AssertionError):
         check(good, SCHEMA["$defs"]["event"])
+
+
+NOW = clocks.Reading(1_790_000_000_000, 10**12, "synchronized", "0b00")
+REAL = {
+    "event": content(Parcel(1, "event", event=EVENT)),
+    "correction": content(Parcel(1, "correction", event=EVENT)),
+    "health": content(Parcel(1, "health", health=HEALTH)),
+    "drops": content(Parcel(1, "drops", drops={"events": 4})),
+    "state": state(Live(clocks=NOW, temperature_c=61.5), Facts(EVENT, 3, 7, 2, {"a": 1}), NOW),
+    "state of nobody": state(None, Facts(), NOW),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REAL)
+def test_the_schema_as_a_whole_takes_what_is_sent(kind: str) -> None:
+    """Whoever validates against its root needs not know which topic it came from."""
+    sent = json.loads(json.dumps(REAL[kind]))
+    check(sent, SCHEMA)
+    of = "event" if kind == "correction" else kind.partition(" ")[0]
+    assert [name for name in ("event", "health", "drops", "state")
+            if is_good(sent, SCHEMA["$defs"][name])] == [of]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [{}, [], None, 7, "online", {"v": 1}, {"v": 1, "device": "x"}])
+def test_the_schema_as_a_whole_refuses_nonsense(value: object) -> None:
+    """An empty root would take anything."""
+    assert not is_good(value, SCHEMA)
+
+
+@pytest.mark.parametrize("kind", REAL)
+def test_the_schema_as_a_whole_refuses_a_spoilt_message(kind: str) -> None:
+    """Without any one of its fields, of another version, or with something else in a field."""
+    good: dict[str, Any] = json.loads(json.dumps(REAL[kind]))
+    assert not is_good({**good, "v": 2}, SCHEMA)
+    for name in set(good) - {"correction"}:
+        assert not is_good({k: v for k, v in good.items() if k != name}, SCHEMA), name
+        assert not is_good({**good, name: [1]}, SCHEMA), name
+    for name, table in good.items():
+        if isinstance(table, dict) and table and "state" in kind:
+            spoilt = {key: [1] for key in table}
+            assert not is_good({**good, name: spoilt}, SCHEMA), name
 
 
 @pytest.mark.parametrize("change", [{"score": math.inf}, {"label": "\ud800"}])
@@ -332,6 +430,49 @@ def test_a_cursor_is_of_one_database(tmp_path: Path) -> None:
     assert again.acked == 0
     path.write_bytes(b'{"acked": ')
     assert Cursor(path).acked == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"store": "one", "acked": 1e999}', b'{"store": "one", "acked": 9223372036854775808}',
+     b'{"store": "one", "acked": 1' + b"0" * 5000 + b"}", b'{"store": "one", "acked": -1}',
+     b'{"store": "one", "acked": NaN}', b'{"store": "one", "acked": true}',
+     b'{"store": "one", "acked": 5, "set_aside": 1e999}', b'{"store": [], "acked": 5}',
+     b'{"store": ' + b"[" * 60_000, b"\xff", b"7"],
+    ids=lambda content: str(content[:40]),
+)  # fmt: skip
+def test_a_damaged_cursor_is_no_crash(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a worn card makes of it: all is sent again, and the next one is good."""
+    path = tmp_path / "mqtt.json"
+    path.write_bytes(content)
+    cursor = Cursor(path)
+    assert (cursor.store, cursor.acked, cursor.set_aside) == ("", 0, 0)
+    assert "cannot be read" in caplog.text
+    cursor.belongs_to("one")
+    cursor.advance(3)
+    cursor.save()
+    assert Cursor(path).acked == 3
+
+
+def test_what_root_leaves_there_is_the_owners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``sudo sightpost uplink --once``: the service, another user, must be able to go on."""
+    given: dict[Path, tuple[int, int]] = {}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, *owner: given.update({path: owner}))
+    with only_one(tmp_path):
+        cursor = Cursor(tmp_path / UPLINK / "mqtt.json")
+        cursor.advance(1)
+        cursor.save()
+        write_announced(tmp_path, Announced())
+        write_control(tmp_path, Control(armed=False))
+    there = set(tmp_path.rglob("*"))
+    assert len(there) == 5
+    owner = (tmp_path.stat().st_uid, tmp_path.stat().st_gid)
+    assert given == dict.fromkeys(there, owner)
 
 
 def test_a_full_disk_does_not_stop_the_sending(
@@ -667,3 +808,43 @@ def test_without_a_store_the_sender_waits(tmp_path: Path, caplog: pytest.LogCapt
         store.write(some_event(), snapshot=False)
         sender.tick()
     assert link.sent == [1]
+
+
+def test_a_store_that_was_put_back_is_sent_from_its_beginning_once(tmp_path: Path) -> None:
+    """A restored copy has fewer rows than were acknowledged: its new events must not be taken for
+    old ones, and it is not renewed again at every start."""
+    folder, copy = tmp_path / "store", tmp_path / "copy"
+    with opened(folder) as store:
+        store.write(some_event(), snapshot=False)
+    shutil.copytree(folder, copy)
+    with opened(folder) as store:
+        store.write_all([store.pending(some_event(), snapshot=False) for _ in range(9)])
+    link = FakeLink()
+    drain(Sender(StoreOutbox(folder), link, TOPICS, Cursor(folder / UPLINK / "mqtt.json")), link)
+    assert link.sent == list(range(1, 11))
+    shutil.copytree(folder / UPLINK, copy / UPLINK)
+    before, link = store_id(copy), FakeLink()
+    cursor = Cursor(copy / UPLINK / "mqtt.json")
+    assert cursor.acked == 10
+    with opened(copy) as store:
+        store.write(some_event(), snapshot=False)
+        sender = Sender(StoreOutbox(copy), link, TOPICS, cursor)
+        drain(sender, link)
+        drain(sender, link)
+        assert len(link.sent) == 2  # the copy's one, and the one written since
+        renewed = store_id(copy)
+        assert renewed != before
+    with opened(copy):
+        assert store_id(copy) == renewed
+    drain(Sender(StoreOutbox(copy), link, TOPICS, Cursor(copy / UPLINK / "mqtt.json")), link)
+    assert len(link.sent) == 2
+
+
+def drain(sender: Sender, link: FakeLink) -> None:
+    """Answer everything that there is, as a good broker does."""
+    for _ in range(100):
+        sender.tick()
+        while link.going:
+            link.answer()
+    assert sender.is_drained
+    sender.close()

@@ -4,6 +4,7 @@ import datetime
 import ipaddress
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,12 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
 
 from sightpost_edge.config import Site, load
 from sightpost_edge.uplink.backoff import Backoff
@@ -325,6 +328,65 @@ def test_a_stranger_in_the_brokers_place_does_no_harm(caplog: pytest.LogCaptureF
     assert not link.connected
 
 
+GUIDE = (Path(__file__).parent.parent.parent / "docs" / "mqtt.md").read_text()
+
+
+@needs_mosquitto
+def test_the_guides_rights_let_home_assistant_see_the_station(tmp_path: Path) -> None:
+    """And who only looks cannot disarm, and one station cannot speak for another."""
+    (rights,) = re.findall(r"```\n# /etc/mosquitto/rights[^\n]*\n(.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / "rights").write_text(rights)
+    for user in ("gate", "homeassistant", "dashboard"):
+        first = [] if (tmp_path / "users").exists() else ["-c"]
+        line = ["mosquitto_passwd", *first, "-b", tmp_path / "users", user, SECRET]
+        subprocess.run(line, check=True)
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "secret").chmod(0o600)
+    lines = [f"password_file {tmp_path}/users", f"acl_file {tmp_path}/rights"]
+    with Broker(tmp_path / "broker", *lines, open_to_all=False) as broker:
+        assert broker.log.read_text().count("does not contain '%c' or '%u'") == 2
+        link = linked(broker.port, username="gate", password_file=f"{tmp_path}/secret")
+        wishes: list[bytes] = []
+        link.subscribe(TOPICS.command("+"), lambda _topic, payload, _kept: wishes.append(payload))
+        refused: list[str] = []
+        with login(broker, "homeassistant") as house, login(broker, "dashboard") as board:
+            until(lambda: link.connected, link)
+            announced = "homeassistant/device/sightpost_gate/config"
+            link.publish(announced, "{}", retain=True)
+            link.send(TOPICS.event, "{}", refused.append)
+            link.send("sightpost/barn/event", "{}", refused.append)
+            until(lambda: len(refused) == 2, link)
+            assert refused == ["", "Not authorized"]
+            board.publish(TOPICS.command("armed"), "OFF", qos=1).wait_for_publish(5)
+            house.publish(TOPICS.command("armed"), "ON", qos=1).wait_for_publish(5)
+            house.publish("homeassistant/status", "online", qos=1).wait_for_publish(5)
+            until(lambda: wishes and {announced, TOPICS.event, "homeassistant/status"}
+                  <= set(house.user_data_get()), link)  # fmt: skip
+            until(lambda: TOPICS.event in board.user_data_get(), link)
+            assert wishes == [b"ON"]
+            assert announced not in board.user_data_get()
+        link.close()
+
+
+@contextmanager
+def login(broker: Broker, user: str) -> Iterator[Client]:
+    """Subscribed to everything it may see; the topics of what came are its user data."""
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5, userdata=[])
+    ready = threading.Event()
+    client.username_pw_set(user, SECRET)
+    client.on_connect = lambda *_: client.subscribe("#", qos=1)
+    client.on_subscribe = lambda *_: ready.set()
+    client.on_message = lambda _c, topics, message: topics.append(message.topic)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        assert ready.wait(10)
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
 # The command
 
 
@@ -348,6 +410,8 @@ def test_once_sends_what_waits_and_ends(
         done = cli("uplink", "--config", site_file(tmp_path, broker.port), "--once")
         assert done.returncode == 0, done.stderr
         assert f"{expected} messages sent" in done.stderr
+        until(lambda: listener.texts("/status")[-1:] == ["offline"])
+        assert listener.of("/state")[-1]["undelivered"] == 0
     until(lambda: len(listener.of("/event")) == 30)
     assert [told["seq"] for told in listener.of("/event")] == list(range(1, 31))
 
@@ -436,7 +500,7 @@ def test_the_child_steps_aside_quietly(tmp_path: Path, caplog: pytest.LogCapture
         clock.now_s = 299.0
         child.tick()
         assert child.pid is None
-        assert "holds its lock" in caplog.text
+        assert "another uplink sends from this store already" in caplog.text
         clock.now_s = 301.0
         child.tick()
         assert child.pid is not None
@@ -467,6 +531,41 @@ def test_a_child_that_dies_at_once_is_tried_ever_more_rarely(
     child.close()
     assert caplog.text.count("it is started again") == 1
     assert STEPPED_ASIDE not in (0, 1, 2, 3)
+
+
+def test_a_broken_setting_is_said_by_the_run_once_an_hour(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The child dies of it for ever, every five minutes at last; another trouble is said at once,
+    and nothing of it comes around the parent's log."""
+    (tmp_path / "password").write_text(SECRET)
+    (tmp_path / "password").chmod(0o644)
+    config = site_file(tmp_path, 1, username="me", password_file=f"{tmp_path}/password")
+    clock = Clock()
+    child = UplinkChild(config, tmp_path / "store", clock=clock, backoff=Backoff(0.0, 0.0))
+
+    def dies() -> None:
+        first = child.pid
+
+        def is_another() -> bool:
+            child.tick()
+            return child.pid not in (None, first)
+
+        until(is_another)
+
+    for _ in range(3):
+        dies()
+    said = f"the uplink ended (mqtt: others may read or write {tmp_path}/password; chmod 600"
+    assert caplog.text.count(said) == 1
+    (tmp_path / "password").unlink()
+    dies()
+    dies()
+    assert caplog.text.count("cannot read") == 1
+    clock.now_s += 3600.0
+    dies()
+    assert caplog.text.count("cannot read") == 2
+    child.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_child_that_cannot_be_started_is_no_error(caplog: pytest.LogCaptureFixture) -> None:

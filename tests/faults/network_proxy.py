@@ -28,6 +28,7 @@ class NetworkProxy:
         self._target = target
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._doomed: set[tuple[socket.socket, socket.socket]] = set()
+        self._swallowed: set[tuple[socket.socket, socket.socket]] = set()
         self._cut_after: int | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -117,7 +118,9 @@ class NetworkProxy:
                     time.sleep(len(piece) / self.bytes_per_s)
                 if self.black or (self.deaf and not upstream):
                     self._doomed.add(pair)
-                if pair in self._doomed and (not upstream or self.black):
+                if self.black:
+                    self._swallowed.add(pair)  # a stream with a hole in it is worse than none
+                if pair in self._swallowed or (pair in self._doomed and not upstream):
                     continue
                 if upstream and (piece := self._until_cut(piece)) is None:
                     break
@@ -142,6 +145,7 @@ class NetworkProxy:
                 return
             self._pairs.remove(pair)
             self._doomed.discard(pair)
+            self._swallowed.discard(pair)
         for end in pair:
             with contextlib.suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

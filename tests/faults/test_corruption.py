@@ -156,7 +156,8 @@ def damages(sound: Path, seeds: range) -> Iterator[tuple[str, Damage]]:
     yield "a link to nothing", a_link_to_nothing
     yield "only its log", lambda folder: (folder / "events.db").unlink()
     yield "a negative version", by_sql("PRAGMA user_version = -1")
-    yield "an older version than its tables", by_sql("PRAGMA user_version = 2")
+    for version in range(3):
+        yield f"version {version}, newer tables", by_sql(f"PRAGMA user_version = {version}")
     yield "a table is missing", by_sql("DROP TABLE outbox")
     yield "a column is missing", by_sql("ALTER TABLE events DROP COLUMN trace")
     yield "another program's", of_another_program
@@ -217,6 +218,43 @@ def serve(folder: Path) -> None:
     if not kept >= set(range(1, EVENTS - UNCHECKPOINTED + 1)):
         assert len(aside) == 1, "what is not in the new one is in the old one"
         assert failures or not before or aside.pop().read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)",
+        "CREATE VIRTUAL TABLE words USING fts5(label)",
+        "CREATE INDEX mine ON events(model)",
+        "CREATE VIEW mine AS SELECT seq FROM events",
+        "CREATE TABLE t (a); CREATE VIEW broken AS SELECT a FROM t; DROP TABLE t",
+        "ALTER TABLE events ADD COLUMN mine TEXT",
+    ],
+)
+def test_what_others_have_added_is_no_damage(script: str, sound: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    shutil.copytree(sound, folder)
+    by_sql(script)(folder)
+    with open_store(folder) as store:
+        store.write(event(), snapshot=False)
+    assert len(read_events(folder)) == EVENTS + 1
+    assert not list(folder.glob("events.db.damaged-*"))
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_a_database_of_somebody_else_s_is_no_damage(
+    suffix: str, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run as root leaves it so: said, with what to do, and it stays in its place."""
+    folder = tmp_path / "store"
+    shutil.copytree(sound, folder)
+    before = {path.name: path.read_bytes() for path in folder.glob("events.db*")}
+    forbidden = folder / f"events.db{suffix}"
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: Path(path) != forbidden)
+    with pytest.raises(StoreError, match=f"permission to read and write {forbidden}") as caught:
+        open_store(folder)
+    assert "chown" in caught.value.hint
+    assert {path.name: path.read_bytes() for path in folder.glob("events.db*")} == before
 
 
 def test_text_that_a_card_has_spoiled_hides_nothing(sound: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 camera's run waits it out, however it came to be full."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from sightpost_edge.errors import DiskFull
 from sightpost_edge.records import Event
 from sightpost_edge.store import EventStore, Keeper, read_events
 from sightpost_edge.store.ballast import Space
+from sightpost_edge.store.database import as_store_error
 from sightpost_edge.store.housekeeping import Housekeeping
 from sightpost_edge.store.outbox import read_counters
 from sightpost_edge.store.quota import Quota, StorageSettings
@@ -323,6 +325,58 @@ def test_its_own_data_never_fill_the_disk(
     assert broken == 0
     assert lowest >= Space.of(disk).reserve
     assert read_counters(station.store)["clips dropped"] > 0, "the test is too short"
+
+
+# What SQLite calls an I/O error
+
+
+def io_error(code: int) -> sqlite3.OperationalError:
+    """As SQLite raises it."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    return error
+
+
+def test_a_full_disk_that_sqlite_calls_an_io_error_is_a_full_disk(disk: Path) -> None:
+    """Its index finds no room: SQLITE_IOERR_SHMSIZE, not SQLITE_FULL."""
+    with closing(full_rig(disk).connection):
+        pass
+    (disk / "store" / "events.db-shm").unlink(missing_ok=True)
+    fill(disk)
+    with (
+        closing(sqlite3.connect(disk / "store" / "events.db")) as connection,
+        pytest.raises(sqlite3.OperationalError, match="I/O") as caught,
+    ):
+        connection.execute("DELETE FROM events")
+    assert isinstance(as_store_error(caught.value, disk / "store"), DiskFull)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC])
+@pytest.mark.parametrize(
+    ("call", "number", "full"),
+    [
+        ("pwrite", errno.EDQUOT, True),
+        ("fsync", errno.ENOSPC, True),
+        ("pwrite", errno.EIO, False),
+        ("fsync", errno.EIO, False),
+        ("close", 0, False),
+    ],
+)
+def test_what_fails_tells_a_user_s_quota_from_a_broken_disk(
+    code: int, call: str, number: int, full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EDQUOT of a write and ENOSPC of a sync leave the disk with room, as far as it says; only what
+    is really broken ends a run."""
+
+    def fails(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        if number:
+            patch.setattr(os, call, fails)
+        error = as_store_error(io_error(code), tmp_path)
+    assert isinstance(error, DiskFull) is full
+    assert os.listdir(tmp_path) == []
 
 
 # Deleting where there is no room for it

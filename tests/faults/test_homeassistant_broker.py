@@ -17,7 +17,7 @@ import pytest
 from sightpost_edge.control import Control, read_control
 from sightpost_edge.live import Live, write_live
 from sightpost_edge.records import Event
-from sightpost_edge.store import EventStore
+from sightpost_edge.store import EventStore, read_events
 from sightpost_edge.testing import colour, frame, tiny_bundle
 from sightpost_edge.uplink.announced import read_announced
 
@@ -234,3 +234,30 @@ def test_the_switch_reaches_the_run_and_the_state_tells_when_it_has(
         until(lambda: newest(listener, "gate/event") != closing)
     assert kept(broker)[STATUS] == b"offline"
     assert os.path.exists(folder / "control.json")
+
+
+@pytest.mark.parametrize("ends", ["by itself", "by SIGTERM"])
+def test_what_stays_after_a_run_is_true(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Nobody is running, nothing waits, and the picture is that of the event that is called the
+    last: retained messages say it until the next start."""
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    folder = tmp_path / "store"
+    bundle = tiny_bundle(tmp_path / "tiny.tflite")
+    clip = write_clip(tmp_path / "clip.avi", frames_each=15)
+    more = f'model = "{bundle}"\nsource = "{clip}"\n[rules]\nmax_s = 0.5'  # two events a second
+    line = command("run", "--config", site(folder, broker, more=more), "--realtime")
+    line += ["--loop"] * (ends == "by SIGTERM")
+    with Listener(broker.port) as listener, running(*line) as process:
+        until(lambda: newest(listener, STATE).get("running") is True, within_s=20)
+        until(lambda: listener.of("gate/event"))
+        if ends == "by SIGTERM":
+            process.terminate()
+        assert process.wait(30) == 0
+    found = kept(broker)
+    state, last = json.loads(found[STATE]), read_events(folder)[-1]
+    assert found[STATUS] == b"offline"
+    assert (state["running"], state["armed"], state["undelivered"]) == (False, None, 0)
+    assert (state["last"]["seq"], state["events"]["total"]) == (last.seq, last.seq)
+    assert found[SNAPSHOT] == (folder / last.snapshot).read_bytes()

@@ -1,5 +1,7 @@
 """Power cuts: whatever of the unsynced a disk keeps, every acknowledged event is there."""
 
+import random
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,9 @@ from sightpost_edge.testing import colour
 
 from .conftest import ReportFault
 from .old_stores import old_store
-from .powercut_run import STORE, Left, Line, Tally, campaign, compiled, device, writer
+from .powercut import Disk
+from .powercut_run import STORE, Left, Line, Tally, campaign, compiled, device, record, writer
+from .store_promises import boot, understood
 from .store_worker import Work
 
 
@@ -40,6 +44,25 @@ def test_a_power_cut_loses_nothing_acknowledged(
     """Sixty cuts; every second recording goes on from what a cut of the one before left."""
     tally = campaign(library, place, writers(4, events=30), 15)
     report_fault("power cut", tally.cuts, tally.failed, tally.slowest_s)
+    assert not tally.failed, describe(tally)
+
+
+def test_a_power_cut_at_the_very_first_start(
+    library: Path, place: Path, report_fault: ReportFault
+) -> None:
+    """After each single call of a store's first moments: the next start goes on by itself."""
+    (place / "empty").mkdir()
+    (place / "first").mkdir()
+    start, rng, tally = Left(place / "empty"), random.Random(3), Tally()
+    journal = record(library, place / "first", start, writer(Work(seed=1, events=1)))
+    disk = Disk(start.folder)
+    for operation in journal[:150]:
+        disk.apply(operation)
+        for _ in range(3):
+            disk.cut(rng, place / "cut")
+            tally.add(*boot(place / "cut" / STORE, understood(disk.promised())))
+            shutil.rmtree(place / "cut")
+    report_fault("power cut, first start", tally.cuts, tally.failed, tally.slowest_s)
     assert not tally.failed, describe(tally)
 
 

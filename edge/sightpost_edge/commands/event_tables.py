@@ -36,14 +36,14 @@ def print_events(
     ``columns`` is the terminal's width, None where the output is none and everything is shown.
     """
     regions = any(e.region for e in found)
-    heading, times = times([(e.started_at, e.clock_quality) for e in found], zone)
+    heading, cells = times([(e.started_at, e.clock_quality) for e in found], zone)
     rows = [
         [
             f"{e.seq}{'*' * e.marked}", time, printable(e.label), f"{e.score:.2f}",
             *[e.region] * regions, _when(e),
             e.model, e.source, e.snapshot,
         ]
-        for e, time in zip(found, times, strict=True)
+        for e, time in zip(found, cells, strict=True)
     ]  # fmt: skip
     names = ["#", heading, "label", "score", *["region"] * regions, "when", "model", "source",
              "snapshot"]  # fmt: skip
@@ -79,10 +79,10 @@ def _fitting(
 
 def print_health(found: "Sequence[StoredHealth]", *, zone: tzinfo | None = None) -> None:
     """A line for each fault that began and each that was over."""
-    heading, times = times([(h.at, h.clock_quality) for h in found], zone)
+    heading, cells = times([(h.at, h.clock_quality) for h in found], zone)
     rows = [
         [time, h.fault, "over" if h.ok else "began", h.detail]
-        for h, time in zip(found, times, strict=True)
+        for h, time in zip(found, cells, strict=True)
     ]
     print_table(rows, [heading, "fault", "", "detail"])
     doubtful_legend(h.clock_quality for h in found)
@@ -119,9 +119,7 @@ def print_counts(found: "Sequence[Count]", what: str) -> None:
         print(f"{printable(one.name):<{width}}  {one.events:>{digits},}")
 
 
-def times(
-    found: Sequence[tuple[str, str]], zone: tzinfo | None = None
-) -> tuple[str, list[str]]:
+def times(found: Sequence[tuple[str, str]], zone: tzinfo | None = None) -> tuple[str, list[str]]:
     """A column's heading and its cells; the offset stands in the heading where all have one.
 
     Args:

@@ -1,15 +1,32 @@
 """``sightpost events export``: events for other people's programs."""
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..errors import ConfigError
+from .event_options import (
+    Label,
+    Last,
+    Marked,
+    Score,
+    Since,
+    Store,
+    Until,
+    check_parent,
+    folder_of,
+    many,
+    nothing_found,
+    say,
+    wanted_of,
+)
 
 if TYPE_CHECKING:
     from ..config import Site
@@ -18,27 +35,26 @@ if TYPE_CHECKING:
     from ..store.queries import EventFilter
 
 Format = Literal["jsonl", "csv", "megadetector", "camtrap-dp"]
-SHOWN_LABELS = 5
 
 
 def export(
     ctx: typer.Context,
-    store: Annotated[
-        Path | None, typer.Option(help="The store's folder, if not the usual one.")
-    ] = None,
-    label: Annotated[str, typer.Option(help="Only events with this label.")] = "",
-    since: Annotated[
-        str, typer.Option(help="Only events from then on: 2026-11-21, 2026-11-21T18:00, 2h, today.")
-    ] = "",
-    until: Annotated[str, typer.Option(help="Only events before then; a day counts whole.")] = "",
-    min_score: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Only events at least this sure.")
-    ] = None,
+    store: Store = None,
+    label: Label = "",
+    since: Since = "",
+    until: Until = "",
+    min_score: Score = None,
+    marked: Marked = False,
+    last: Last = None,
     format: Annotated[
         Format, typer.Option(help="camtrap-dp makes a folder: it needs --to and --config.")
     ] = "jsonl",
     to: Annotated[
-        Path | None, typer.Option(help="Write there, whole or not at all; else to stdout.")
+        Path | None,
+        typer.Option(
+            help="Write there, whole or not at all; else to stdout. A file that is there is "
+            "replaced, a folder with something in it is refused."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="The station's file: its [deployment], and its store.")
@@ -46,19 +62,12 @@ def export(
 ) -> None:
     """Write events as JSON lines, CSV, MegaDetector's JSON or a Camtrap DP package."""
     from ..config import Site, load
-    from ..localtime import read_when
-    from ..store import default_folder
-    from ..store.queries import EventFilter
 
     site = load(Site, config) if config else Site()
-    kept = Path(site.store) if site.store else default_folder()
-    wanted = EventFilter(
-        label=label,
-        since_ms=read_when(since) if since else None,
-        until_ms=read_when(until, whole_day=True) if until else None,
-        min_score=min_score,
-    )
-    work = _Export(store or (ctx.obj[0] if ctx.obj else None) or kept, site, wanted)
+    folder = folder_of(ctx, store, Path(site.store) if site.store else None)
+    work = _Export(folder, site, wanted_of(label, since, until, min_score, marked, last))
+    if to is not None:
+        check_parent(to)
     if format != "camtrap-dp":
         work.lines(format, to)
     elif to is None:
@@ -77,24 +86,31 @@ class _Export:
 
     def lines(self, form: str, to: Path | None) -> None:
         """To stdout, or to a file that appears when it is whole."""
+        events = self._events(visible=to is not None or not sys.stdout.isatty())
+        if events.empty:
+            nothing_found(self.store, self.wanted)
         if to is None:
-            for line in self._lines(form, shown=not sys.stdout.isatty()):
+            for line in self._lines(form, events):
                 sys.stdout.write(line)
             return
-        from ..durable import make_folder, writing
+        from ..durable import writing
 
-        make_folder(to.absolute().parent)
         with writing(to.absolute()) as file:
-            for line in self._lines(form, shown=True):
+            for line in self._lines(form, events):
                 file.write(line.encode())
+        some = f", {events.pictured:,} of them with a picture" if form == "megadetector" else ""
+        say(f"{many(events.number, 'event')}{some}: {to}")
 
-    def _lines(self, form: str, *, shown: bool) -> Iterator[str]:
+    def _events(self, *, visible: bool) -> "_Counted":
+        from ..store.queries import iter_events
+
+        return _Counted(iter_events(self.store, self.wanted), visible)
+
+    def _lines(self, form: str, events: "Iterable[StoredEvent]") -> Iterator[str]:
         from ..export.megadetector import megadetector_lines
         from ..export.plain import csv_lines, json_lines
         from ..export.runs import Runs
-        from ..store.queries import iter_events
 
-        events = _counted(iter_events(self.store, self.wanted), shown=shown)
         if form == "megadetector":
             return megadetector_lines(events, Runs(self.store), self.site.deployment.species)
         return csv_lines(events) if form == "csv" else json_lines(events)
@@ -102,28 +118,45 @@ class _Export:
     def package(self, to: Path) -> None:
         """The folder of a Camtrap DP package."""
         from ..export.camtrap import Selection, write_package
-        from ..store.queries import iter_events
+        from ..store.queries import check_label
 
         start_ms, end_ms = self.site.deployment.period_ms
         since_ms = _tighter(max, start_ms, self.wanted.since_ms)
         until_ms = _tighter(min, end_ms, self.wanted.until_ms)
-        wanted = self.wanted
+        wanted, events = self.wanted, self._events(visible=True)
+        if events.empty:
+            check_label(self.store, wanted.label)
         survey = write_package(
-            _counted(iter_events(self.store, wanted), shown=True),
-            self.store, to, self.site.deployment,
+            events, self.store, to, self.site.deployment,
             device=_device(self.site), selection=Selection(since_ms, until_ms, _in_words(wanted)),
         )  # fmt: skip
-        _say(survey, to)
+        _report(survey, to, all_labels=not wanted.label)
 
 
-def _counted(events: "Iterable[StoredEvent]", *, shown: bool) -> "Iterator[StoredEvent]":
-    """The same events; a line on stderr says how many there have been."""
-    from .progress import Line
+@dataclass(slots=True)
+class _Counted:
+    """The same events, the first of them read at once: what is wrong with a store is said before
+    anything is written. ``number`` have passed by, ``pictured`` of them with a picture."""
 
-    with closing(Line(shown=shown)) as line:
-        for number, event in enumerate(events, 1):
-            yield event
-            line.show(f"{number:,} events")
+    events: "Iterator[StoredEvent]"
+    visible: bool
+    number: int = 0
+    pictured: int = 0
+    empty: bool = False
+
+    def __post_init__(self) -> None:
+        first = list(islice(self.events, 1))
+        self.empty, self.events = not first, chain(first, self.events)
+
+    def __iter__(self) -> "Iterator[StoredEvent]":
+        from .progress import Line
+
+        with closing(Line(shown=self.visible)) as line:
+            for event in self.events:
+                self.number += 1
+                self.pictured += bool(event.snapshot)
+                yield event
+                line.show(f"{self.number:,} events")
 
 
 def _tighter(pick: Callable[..., int | None], *bounds: int | None) -> int | None:
@@ -133,10 +166,14 @@ def _tighter(pick: Callable[..., int | None], *bounds: int | None) -> int | None
 
 def _in_words(wanted: "EventFilter") -> str:
     """What an absence in the package does not mean."""
-    label = f'Only events labelled "{wanted.label}".' if wanted.label else ""
     least = wanted.min_score
-    score = "" if least is None else f"Only events with a score of {least:g} or more."
-    return " ".join(filter(None, (label, score)))
+    words = [
+        f'Only events labelled "{wanted.label}".' if wanted.label else "",
+        "" if least is None else f"Only events with a score of {least:g} or more.",
+        "Only events that a person marked." if wanted.marked else "",
+        "" if wanted.last is None else f"Only the newest {wanted.last:,} events.",
+    ]
+    return " ".join(filter(None, words))
 
 
 def _device(site: "Site") -> str:
@@ -145,27 +182,31 @@ def _device(site: "Site") -> str:
     return site.name or platform.node() or "station"
 
 
-def _say(survey: "Survey", to: Path) -> None:
+def _report(survey: "Survey", to: Path, *, all_labels: bool) -> None:
     """What was written, and what would make it better."""
-    say = [
-        f"{_count(survey.events, 'event')} in {_count(survey.sequences, 'sequence')}, "
-        f"{_count(survey.media, 'picture or clip', 'pictures and clips')}, "
-        f"{_count(survey.observations, 'observation')}: {to}"
-    ]
+    say(
+        f"{many(survey.events, 'event')} in {many(survey.sequences, 'sequence')}, "
+        f"{many(survey.media, 'picture or clip', 'pictures and clips')}, "
+        f"{many(survey.observations, 'observation')}: {to}"
+    )
     if survey.outside:
-        before = _count(survey.outside, "event")
-        say.append(f"left out: {before} that began before or after the deployment")
+        say(f"left out: {many(survey.outside, 'event')} that began before or after the deployment")
     if survey.lost:
-        say.append(f"no longer in the store: {_count(survey.lost, 'picture')}")
+        say(f"no longer in the store: {many(survey.lost, 'picture')}")
     if survey.doubtful:
-        say.append(f"timestampIssues is true. {survey.clock_report}")
+        say(f"timestampIssues is true. {survey.clock_report}")
     if survey.unnamed:
-        labels = [label for label, _ in survey.unnamed.most_common(SHOWN_LABELS)]
-        more = ", ..." if len(survey.unnamed) > SHOWN_LABELS else ""
-        say.append(f"no scientific name for {', '.join(labels)}{more}: [deployment.species]")
-    for line in say:
-        print(f"sightpost: {line}", file=sys.stderr)
+        say("no scientific name for these; complete and put them under [deployment.species]:")
+        for label, _ in survey.unnamed.most_common():
+            print(f'{_toml(label)} = ""', file=sys.stderr)
+    strange = [label for label in survey.station.species if label not in survey.labels]
+    if strange and all_labels:
+        say("[deployment.species] names what no event here is called: "
+            + ", ".join(map(_toml, strange)))  # fmt: skip
 
 
-def _count(number: int, one: str, more: str = "") -> str:
-    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+def _toml(text: str) -> str:
+    """A string as TOML writes it, which is JSON's way; nothing in it steers a terminal."""
+    return "".join(
+        c if c.isprintable() else f"\\U{ord(c):08X}" for c in json.dumps(text, ensure_ascii=False)
+    )

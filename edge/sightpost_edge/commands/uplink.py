@@ -74,7 +74,7 @@ def serve_as_child(parent: int, words: int, config: str, store: str) -> None:
     except SightpostError as exc:
         last_words(words, f"{exc}; {exc.hint}" if exc.hint else str(exc))
         raise SystemExit(exc.exit_code) from None
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, it may be back in five minutes
         last_words(words, traceback.format_exc().strip())
         raise SystemExit(1) from None
 

@@ -20,7 +20,7 @@ from ..store.rows import StoredEvent, StoredRun
 from ..text import printable
 from .deployment import Deployment, kind_of
 from .runs import Runs
-from .sequences import Sequence, Sighting, Times
+from .sequences import Sequence, Sighting, Times, probability_of
 from .survey import TRUSTED, Survey, deployment_row, package
 from .tables import Tables, stamp, truth
 from .whole import whole_folder
@@ -61,7 +61,8 @@ def write_package(
         selection: which of them, and what they are.
 
     Raises:
-        ConfigError: ``to`` is in use, or the station lacks what the format demands.
+        ConfigError: ``to`` is in use, the station lacks what the format demands, or every event
+            lies outside of the deployment.
         DataError: nothing says when the deployment was.
         DiskFull, StoreError: it cannot be written.
     """
@@ -97,7 +98,7 @@ class _Package:
         """One more event: its media at once, its sequence when that is over."""
         times, run = Times.of(event), self.runs.of(event)
         if not self.selection.holds(times.started_ms):
-            self.survey.outside += 1
+            self.survey.leave_out(times)
             return
         self._id = self._id or self._deployment_id(times.started_ms)
         name = f"{self._id}-{event.boot_id[:8] or '0'}-{event.seq}"
@@ -117,6 +118,7 @@ class _Package:
     def finish(self) -> None:
         """What can only be said when all has been seen."""
         self._close_sequence()
+        self.survey.check_any(self.selection.since_ms, self.selection.until_ms)
         period_ms = self.survey.period_ms(self.selection.since_ms, self.selection.until_ms)
         self._id = self._id or self._deployment_id(period_ms[0])
         self.tables.write("deployments", deployment_row(self.survey, self._id, period_ms))
@@ -135,7 +137,7 @@ class _Package:
         self.survey.sequences += 1
         for number, (label, seen) in enumerate(self._sequence.sightings.items(), 1):
             self._observe(
-                label, seen.score, (seen.classified, seen.classified_by),
+                label, seen.probability, (seen.classified, seen.classified_by),
                 observationID=f"{self._sequence.id}-{number}",
                 eventID=self._sequence.id,
                 eventStart=stamp(self._sequence.started_ms),
@@ -165,7 +167,7 @@ class _Package:
             "mediaComments": medium.said.note,
         })  # fmt: skip
         self._observe(
-            event.label, event.score, (medium.said.at, medium.said.by),
+            event.label, probability_of(event), (medium.said.at, medium.said.by),
             observationID=f"{medium.name}{suffix}",
             mediaID=f"{medium.name}{suffix}",
             eventID=medium.sequence_id,
@@ -177,7 +179,7 @@ class _Package:
         )  # fmt: skip
 
     def _observe(
-        self, label: str, score: float, classified: tuple[str, str], **where: object
+        self, label: str, probability: float | None, classified: tuple[str, str], **where: object
     ) -> None:
         self.survey.observations += 1
         self.tables.write("observations", {
@@ -187,7 +189,7 @@ class _Package:
             "classificationMethod": "machine",
             "classifiedBy": classified[1],
             "classificationTimestamp": classified[0],
-            "classificationProbability": round(min(1.0, max(0.0, score)), 4),
+            "classificationProbability": "" if probability is None else probability,
             "observationTags": f"label:{_one_line(label)}",
             **where,
         })  # fmt: skip

@@ -33,8 +33,9 @@ class Deployment:
     ``id`` names this stay at this place; left empty it is the device's name and the first day.
     ``start`` and ``end`` bound it (ISO 8601; without an offset in the device's time zone; an end
     that is a day alone includes that day): other events are left out. ``contact`` is
-    "Name <mail@example.org>". ``species`` says what labels mean: a scientific name, or one of
-    ``KINDS``. The licences are names as in SPDX, or addresses.
+    "Name <mail@example.org>", or a name alone. ``species`` says what labels mean: a scientific
+    name, one of ``KINDS``, or "" where nobody has said yet. The licences
+    are names as in SPDX, or addresses.
     """
 
     id: str = ""
@@ -66,6 +67,11 @@ class Deployment:
         _check_within("tilt_degrees", self.tilt_degrees, -90, 90)
         if self.id and self.id.strip() in _MISSING:
             raise ConfigError(f"deployment: id {self.id!r} means that there is none")
+        if any(mark in self.contact for mark in "<>@") and not _MAIL.fullmatch(self.contact):
+            raise ConfigError(
+                f"deployment: contact {self.contact!r} has no address that can be read",
+                hint='as in "Ada Lovelace <ada@example.org>", or a name alone',
+            )
         if bool(self.data_license) != bool(self.media_license):
             raise ConfigError(
                 "deployment: a data package needs both data_license and media_license, or neither"
@@ -134,7 +140,7 @@ def _check_within(name: str, value: float | None, least: float, most: float) -> 
 
 def _check_meaning(label: str, meaning: object) -> None:
     """Scientific names begin with a capital, so that a mistyped kind is not taken for one."""
-    if isinstance(meaning, str) and (meaning in KINDS or meaning[:1].isupper()):
+    if isinstance(meaning, str) and (meaning in ("", *KINDS) or meaning[:1].isupper()):
         return
     hint = nearest(str(meaning), KINDS)
     raise ConfigError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..pixels import WHOLE, Region
 from .deployment import kind_of
+from .sequences import probability_of
 
 if TYPE_CHECKING:
     from ..store.rows import StoredEvent
@@ -61,6 +62,9 @@ def megadetector_lines(
 ) -> Iterator[str]:
     """Every event's picture, by its path below the store; events without a picture are left out.
 
+    What was named by novelty alone has confidence 0: it stays to be found by its label, but never
+    ranks above what the model knew. Without a detection it would count as an empty picture.
+
     The labels stand behind the pictures: which there are is known when all have been read.
     """
     ids: dict[str, str] = {}
@@ -72,8 +76,9 @@ def megadetector_lines(
             continue
         models[f"{event.model} sha256:{event.model_digest}"] += 1
         name = ids.setdefault(event.label, str(len(ids)))
+        score = probability_of(event) or 0.0
         seen = detection(
-            kind_of(event.label, species), event.score, [(name, event.score)],
+            kind_of(event.label, species), score, [(name, score)],
             runs.region_of(event) or WHOLE,
         )  # fmt: skip
         yield entry_line({"file": event.snapshot, "detections": [seen]}, first=first)

@@ -14,6 +14,12 @@ GAP_MS = 120_000
 """A longer pause begins a new visit."""
 
 
+def probability_of(event: StoredEvent) -> float | None:
+    """How sure the model was of the label, 0 to 1; None for what it only found unlike everything
+    learnt: that score is no probability. Dequantized scores reach a little beyond 0 and 1."""
+    return None if event.named_by == "novelty" else round(min(1.0, max(0.0, event.score)), 4)
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """An event's wall times, ms since 1970; the end is never before the start, the peak between
@@ -42,15 +48,16 @@ class Sighting:
     first: int
     last: int
     events: int = 0
-    score: float = 0.0
+    probability: float | None = None
     classified: str = ""
     classified_by: str = ""
     note: str = ""
 
     def add(self, event: StoredEvent, classified: str, by: str, note: str) -> None:
-        """One more event of the label; the surest one's score counts."""
+        """One more event of the label; the surest one's probability counts."""
         self.last, self.events = event.seq, self.events + 1
-        self.score = max(self.score, event.score)
+        known = (self.probability, probability_of(event))
+        self.probability = max((one for one in known if one is not None), default=None)
         self.classified, self.classified_by, self.note = classified, by, note or self.note
 
 

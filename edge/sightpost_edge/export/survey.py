@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from .. import __version__, clock
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..store.rows import StoredEvent, StoredRun
 from .deployment import Deployment, kind_of
 from .sequences import Times
@@ -37,7 +37,8 @@ class Survey:
     """Counts of one export, and the period it covers.
 
     ``unnamed`` counts events by animals' labels that have no scientific name, ``lost`` pictures
-    that are no longer in the store, ``outside`` events before or after the deployment.
+    that are no longer in the store, ``outside`` events before or after the deployment. ``labels``
+    are all that its events have.
     """
 
     station: Deployment
@@ -50,13 +51,16 @@ class Survey:
     unnamed: Counter[str] = field(default_factory=Counter)
     clocks: Counter[str] = field(default_factory=Counter)
     species: set[str] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
     _runs: set[int] = field(default_factory=set)
     _sure: _Span = field(default_factory=_Span)
     _unsure: _Span = field(default_factory=_Span)
+    _outside: _Span = field(default_factory=_Span)
 
     def add(self, event: StoredEvent, times: Times, run: StoredRun | None) -> None:
         """Count one event; its run began before it and lasted longer, unless it is a recording."""
         self.events += 1
+        self.labels.add(event.label)
         self.clocks[event.clock_quality] += 1
         span = self._sure if event.clock_quality in TRUSTED else self._unsure
         span.stretch(times.started_ms)
@@ -70,6 +74,29 @@ class Survey:
             self.species.add(name)
         elif kind_of(event.label, self.station.species) == "animal":
             self.unnamed[event.label] += 1
+
+    def leave_out(self, times: Times) -> None:
+        """Count one event that began before or after the deployment."""
+        self.outside += 1
+        self._outside.stretch(times.started_ms)
+
+    def check_any(self, since_ms: int | None, until_ms: int | None) -> None:
+        """Refuse a deployment whose times keep every event out: mostly a mistyped year.
+
+        Raises:
+            ConfigError: with those times, and with those of the events.
+        """
+        first, last = self._outside.first_ms, self._outside.last_ms
+        if self.events or first is None or last is None:
+            return
+        start = "" if since_ms is None else f" start {stamp(since_ms)}"
+        end = "" if until_ms is None else f" end {stamp(until_ms)}"
+        raise ConfigError(
+            f"all {self.outside:,} events lie outside of{start}{end}: "
+            f"they began from {stamp(first)} to {stamp(last)}",
+            hint="put start and end under [deployment] right, or --since and --until; "
+            "times without an offset are local ones",
+        )
 
     def period_ms(self, since_ms: int | None, until_ms: int | None) -> tuple[int, int]:
         """First and last moment of the deployment, ms since 1970.

@@ -11,14 +11,17 @@ from pathlib import Path
 from ..errors import ConfigError, StoreError, nearest
 from ..localtime import DAY_MS, HOUR_MS, Stretch, plain, stretches
 from ..localtime import to_ms as local_ms
-from .queries import EVERYTHING, INDEXED, EventFilter, condition, lowest
+from .queries import EVERYTHING, INDEXED, EventFilter, condition, lowest, numbers
 from .reading import columns, connected
+from .watched import TRUSTED
 
 STEPS_MS = {"hour": HOUR_MS, "hour-of-day": HOUR_MS, "day": DAY_MS, "label": DAY_MS}
 """What can be counted by, and the length of the pieces in which that is done."""
 
 _CENTURY_MS = 36_525 * DAY_MS
 """Added before dividing: SQLite rounds towards zero, a board without a clock starts at zero."""
+_ROWS = 10_000
+"""Rows read to tell how many times cannot be trusted (15 MB)."""
 
 # Grouping by a computed hour sorts a million rows; the index has them sorted already. From one
 # hour that has events to the next it takes one search, counting within it no memory.
@@ -179,11 +182,37 @@ def count_all(folder: Path, wanted: EventFilter = EVERYTHING) -> int:
     return sum(one.events for one in count_by(folder, "day", wanted, zone=UTC))
 
 
-def latest(folder: Path, wanted: EventFilter = EVERYTHING) -> int | None:
-    """When the last event within the wanted times began, whatever it was; None without any."""
+def ends(folder: Path, wanted: EventFilter = EVERYTHING) -> list[int]:
+    """When the first and the last event within the wanted times began, whatever they were: the
+    station watched. Of the newest so many their own times; empty without any."""
     with connected(folder) as connection:
         span = _span(connection, folder, wanted)
-    return None if span is None else span[1] - 1
+        if wanted.last is None or span is None:
+            return [] if span is None else [span[0], span[1] - 1]
+        found = condition(wanted, first=lowest(connection, wanted))
+        row = connection.execute(
+            f"SELECT min(started_ms), max(started_ms) FROM {INDEXED} "
+            f"WHERE started_ms >= :from AND started_ms < :to{found.text}",
+            {"from": span[0], "to": span[1], **found.values},
+        ).fetchone()
+    return [] if row[0] is None else list(row)
+
+
+def count_doubtful(folder: Path, wanted: EventFilter = EVERYTHING) -> int | None:
+    """How many have a time that cannot be trusted; None where that would take long.
+
+    Only their rows say so, a page of the disk each.
+    """
+    with connected(folder) as connection:
+        found = numbers(connection, wanted, most=_ROWS + 1)
+        if len(found) > _ROWS:
+            return None
+        query = (
+            "SELECT count(*) FROM events WHERE seq IN (SELECT value FROM json_each(:seqs)) "
+            "AND clock_quality NOT IN (SELECT value FROM json_each(:trusted))"
+        )
+        values = {"seqs": json.dumps(found.tolist()), "trusted": json.dumps(sorted(TRUSTED))}
+        return int(connection.execute(query, values).fetchone()[0])
 
 
 def first_seen(folder: Path, wanted: EventFilter = EVERYTHING) -> list[FirstSeen]:

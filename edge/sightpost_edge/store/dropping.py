@@ -19,7 +19,7 @@ GONE = -1
 COUNTERS = {
     "pictures": "pictures dropped", "clips": "clips dropped", "samples": "samples dropped",
     "events": "events dropped", "health": "health records dropped",
-    "outbox": "unsent events dropped", "runs": "runs without events dropped",
+    "outbox": "unsent events dropped",
 }  # fmt: skip
 
 
@@ -33,7 +33,6 @@ class Dropped:
     events: int = 0
     health: int = 0
     outbox: int = 0
-    runs: int = 0
     bytes: int = 0
 
     def __bool__(self) -> bool:

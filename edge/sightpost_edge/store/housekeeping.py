@@ -1,7 +1,7 @@
 """What the one writer does beside writing: the clock, the quota, the outbox, others' requests."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,9 @@ DROPS_S = 300.0
 
 class Room(Protocol):
     """Keeps a store within its share of the disk, as ``quota.Quota`` does."""
+
+    def changed(self, events: Sequence[int]) -> None:
+        """Look at these again."""
 
     def enforce(self) -> int:
         """Delete what is over the share; gives how many things were dropped."""
@@ -69,6 +72,11 @@ class Housekeeping:
         self._dropped += made
         return made > 0
 
+    def changed(self, events: Sequence[int]) -> None:
+        """What is kept of these events is not what it was: a film came, a person marked them."""
+        if self._room is not None and events:
+            self._room.changed(events)
+
     def _is_due(self, name: str, period_s: float) -> bool:
         now_s = self._clock_s()
         if now_s < self._due_s[name]:
@@ -80,7 +88,8 @@ class Housekeeping:
         paths = [path for path in waiting(self._store.folder) if path not in self._stuck]
         if paths:
             with self._store.transaction() as connection:
-                obey(connection, paths)
+                events = obey(connection, paths)
+            self.changed(events)
             self._stuck.update(done(paths))
 
     def _prune(self) -> None:

@@ -34,7 +34,9 @@ def why_unusable(path: Path, *, at_most_s: float = AT_MOST_S) -> str:
     """
     if reason := _no_database(path, Path(f"{path}-wal")):
         return reason
-    if size_of(path) < LEAST:
+    if size_of(path) < LEAST or size_of(Path(f"{path}-journal")):
+        # Not begun, or cut off in its first moments, before it had a log: whoever may write rolls
+        # that back, and a reader could not even open it.
         return ""
     try:
         uri = f"{path.absolute().as_uri()}?mode=ro"

@@ -18,7 +18,7 @@ from .backlog import GROUP, Backlog
 from .events import EventStore
 from .housekeeping import Housekeeping
 from .outbox import count
-from .pending import Pending
+from .pending import Pending, PendingClip
 from .rows import StoredEvent, StoredHealth
 
 log = logging.getLogger("sightpost")
@@ -182,6 +182,7 @@ class Keeper:
             for kept in written:
                 self._kept.put(kept)
             self._waiting.written(group)
+            self._housekeeping.changed([one.seq for one in group if isinstance(one, PendingClip)])
 
     def _is_full(self, exc: DiskFull, *, last: bool) -> None:
         """Make room; the next turn tries again."""

@@ -150,6 +150,7 @@ def _cursor(path: Path, store: str) -> int | None:
         kept = read_object(path)
         if "acked" not in kept:
             return None
-        return int(kept["acked"]) if kept.get("store") == store else 0
+        acked = int(kept["acked"]) if kept.get("store") == store else 0
+        return acked if 0 <= acked < 1 << 63 else 0
     except (OSError, OverflowError, *DAMAGED):
         return None

@@ -119,10 +119,10 @@ def iter_events(folder: Path, wanted: EventFilter = EVERYTHING) -> Iterator[Stor
         if "started_ms" not in there:
             yield from _of_an_older_release(folder, wanted)
             return
-        numbers = _numbers(connection, wanted)
+        found = numbers(connection, wanted)
         names = columns_of(StoredEvent, there)
-        for start in range(0, len(numbers), _CHUNK):
-            chunk = json.dumps(numbers[start : start + _CHUNK].tolist())
+        for start in range(0, len(found), _CHUNK):
+            chunk = json.dumps(found[start : start + _CHUNK].tolist())
             rows = connection.execute(
                 f"SELECT {','.join(names)} FROM events "
                 "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq", (chunk,)
@@ -154,8 +154,10 @@ def _nearest_label(label: str, labels: list[str]) -> str:
     return "sightpost events count lists the labels" if many else hint
 
 
-def _numbers(connection: sqlite3.Connection, wanted: EventFilter) -> "NDArray[np.int64]":
-    """Of the events that are wanted, ascending; (events,) int64."""
+def numbers(
+    connection: sqlite3.Connection, wanted: EventFilter, *, most: int = -1
+) -> "NDArray[np.int64]":
+    """Of the events that are wanted, ascending; (events,) int64; any ``most`` of them."""
     import numpy as np
 
     if wanted.last is not None:
@@ -163,8 +165,8 @@ def _numbers(connection: sqlite3.Connection, wanted: EventFilter) -> "NDArray[np
     found = condition(wanted)
     rows = connection.execute(
         f"SELECT seq FROM {_source(wanted)} "
-        f"WHERE started_ms >= :from AND started_ms < :to{found.text}",
-        {"from": wanted.from_ms, "to": wanted.to_ms, **found.values},
+        f"WHERE started_ms >= :from AND started_ms < :to{found.text} LIMIT :most",
+        {"from": wanted.from_ms, "to": wanted.to_ms, "most": most, **found.values},
     )
     return np.sort(np.fromiter((seq for (seq,) in rows), np.int64))
 

@@ -23,7 +23,7 @@ from .inspection import noted
 from .leaving import Leaving
 from .quarantine import trim
 from .retention import Value
-from .sweep import Sweep
+from .sweep import Sweep, names_nothing
 from .thinning import Thinning
 
 log = logging.getLogger("sightpost")
@@ -102,9 +102,9 @@ class Quota:
         self.limit = settings.limit(space)
         self.ballast = Ballast(folder)
         self._damaged = trim(folder / DATABASE, self.limit // 4)
-        self._sweep = Sweep(
-            folder, pictures, keep=self._damaged > 0, anew=_has_no_rows(folder, connection)
-        )
+        with translated(folder):
+            anew = names_nothing(connection)
+        self._sweep = Sweep(folder, pictures, keep=self._damaged > 0, anew=anew)
         self._tables = {
             table: Holdings(
                 connection, table, size_of=lambda name: size_of(folder / name),
@@ -112,8 +112,8 @@ class Quota:
             )
             for table in ("events", "samples")
         }  # fmt: skip
-        named = [table.runs for table in self._tables.values()]
         with translated(folder):
+            named = [table.runs for table in self._tables.values()]
             self._thinning = Thinning(connection, self._tables["events"].rows, named)
         self._leaving = Leaving(self._tables, clock_s)
         self._before: int | None = None
@@ -170,10 +170,9 @@ class Quota:
             self._read_on()
             space = self._measure(self._folder)
             wanted = bytes_needed + 2 * space.ballast
-            # Full again, and yet there is room: a quota of this user's, which the disk does not tell.
-            told = had_ballast or space.free < wanted
-            need = wanted - space.free if told else wanted
-            dropped = self._drop(_Need(any=need), BATCH // 4)
+            # Full again though there is room: a quota of the user's, which no disk tells of.
+            free = space.free if had_ballast or space.free < wanted else 0
+            dropped = self._drop(_Need(any=wanted - free), BATCH // 4)
             self._checkpoint()
         after = self._measure(self._folder)
         self.ballast.restore(after)
@@ -303,10 +302,3 @@ class Quota:
             )  # fmt: skip
             self._said, self._said_s = Dropped(), self._clock_s()
         return int(dropped)
-
-
-def _has_no_rows(folder: Path, connection: sqlite3.Connection) -> bool:
-    """Whether the database names no picture yet: it is new, whatever lies beside it."""
-    query = "SELECT EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM samples)"
-    with translated(folder):
-        return not connection.execute(query).fetchone()[0]

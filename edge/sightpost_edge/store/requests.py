@@ -63,15 +63,22 @@ def waiting(folder: Path) -> list[Path]:
     return sorted((folder / REQUESTS).glob("[0-9]*.json"))
 
 
-def obey(connection: sqlite3.Connection, paths: Sequence[Path]) -> None:
-    """Do what the files ask for, within a transaction; ``done`` removes them after it."""
+def obey(connection: sqlite3.Connection, paths: Sequence[Path]) -> list[int]:
+    """Do what the files ask for, within a transaction; ``done`` removes them after it.
+
+    Gives the numbers of the events that it changed.
+    """
+    changed: list[int] = []
     for path in paths:
         try:
             asked = read_object(path)
             numbers = tuple(int(n) for n in asked["events"])
-            _obey(connection, Mark(tuple(n for n in numbers if 0 < n < 1 << 63), asked["keep"]))
+            mark = Mark(tuple(n for n in numbers if 0 < n < 1 << 63), bool(asked["keep"]))
+            _obey(connection, mark)
+            changed += mark.events
         except (OSError, OverflowError, *DAMAGED) as exc:
             log.warning("request %s makes no sense and is left out: %s", path.name, exc)
+    return changed
 
 
 def done(paths: Sequence[Path]) -> list[Path]:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sqlite3
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,6 +93,12 @@ class Sweep:
             self._kept.append((name, size))
             self.bytes += size
         return False
+
+
+def names_nothing(connection: sqlite3.Connection) -> bool:
+    """Whether a database is new or empty, whatever lies beside it."""
+    query = "SELECT EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM samples)"
+    return not connection.execute(query).fetchone()[0]
 
 
 def _listed(folder: Path) -> list[str]:

@@ -1,8 +1,8 @@
 """Giving rows up, once the database itself is beyond its share: a row is 1.5 KiB, a picture 30.
 
-First what the camera's health was long ago and old runs that saw nothing, then events without a
-picture, of the label that has most, oldest first; what was not sent yet goes last, what a person
-marked and the newest row never (the numbers of events go on from it).
+First what the camera's health was long ago; then old runs that saw nothing become one with the run
+before; then events without a picture, of the label that has most, oldest first; what was not sent
+yet goes last, what a person marked and the newest row never (the numbers of events go on from it).
 """
 
 import sqlite3
@@ -52,8 +52,8 @@ class Thinning:
         """Up to ``BATCH`` rows of the least value; nothing where nothing may go."""
         if old := self._old_health():
             return self._delete("health", old)
-        if dropped := self._thin_runs():
-            return dropped
+        if self._join_runs():
+            return Dropped()
         unsent, newest = self._unsent(), self._newest("events")
         for sent_only in (True, False):
             before = min(unsent, newest) if sent_only else newest
@@ -79,12 +79,10 @@ class Thinning:
         )
         return [row[0] for row in found]
 
-    def _thin_runs(self) -> Dropped:
-        """Runs that no row names, but never the oldest (it takes their time), nor the newest: those
-        since this start may have events that wait to be written.
+    def _join_runs(self) -> bool:
+        """Of the next ``BATCH`` runs those that no row names; whether there were any to look at.
 
-        Events of other runs that a right clock will date lie above their own run's ``first_seq``,
-        which stays.
+        Never the newest: those since this start may have events that wait to be written.
         """
         before = min(self._this_run, self._newest("runs", "run") - RUNS_KEPT)
         found = self._connection.execute(
@@ -92,22 +90,24 @@ class Thinning:
             (self._run_passed, before, BATCH),
         ).fetchall()
         if not found:
-            return Dropped()
+            return False
         self._run_passed = found[-1][0]
-        gone = [run for (run,) in found if not any(run in runs for runs in self._named)]
-        dropped = Dropped(runs=len(gone))
         with transaction(self._connection):
-            for run in gone:
-                self._join(run)
-            count_all(self._connection, dropped)
-        return dropped
+            for (run,) in found:
+                if not any(run in runs for runs in self._named):
+                    self._join(run)
+        return True
 
     def _join(self, run: int) -> None:
-        """Delete one; the time that it watched goes to the run before, where no gap was between."""
+        """Nothing is lost: what it watched is told by the run before, where no gap was between.
+
+        The events of other runs lie above their own ``first_seq``, by which a clock that is right
+        at last finds them.
+        """
         query = {"run": run, "restart_ms": RESTART_MS}
         if before := self._connection.execute(_ADJOINING, query).fetchone():
             self._connection.execute(_JOIN, {"run": before[0], "ended_ms": before[1]})
-        self._connection.execute("DELETE FROM runs WHERE run = ?", (run,))
+            self._connection.execute("DELETE FROM runs WHERE run = ?", (run,))
 
     def _oldest_run(self) -> int:
         return int(self._connection.execute("SELECT min(run) FROM runs").fetchone()[0] or 0)

@@ -25,7 +25,7 @@ AGAIN_S = 3600.0
 """So often at most the same trouble is said again, however often it ends with it."""
 MOST_SAID = 20
 LONGEST = 4096
-"""Bytes of last words; a traceback fits."""
+"""Bytes of last words: a traceback fits, and a pipe takes them at once."""
 _PROGRAM = (
     "import sys; parent, words, config, store, *sys.path[:] = sys.argv[1:]; "
     "from sightpost_edge.commands.uplink import serve_as_child; "
@@ -49,9 +49,10 @@ class UplinkChild:
         self, config: Path, store: Path, *, backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic, line: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
-        # In RAM, and shared with every child: what one says that dies, without a line of its own.
-        self._words = os.memfd_create("sightpost-uplink")
-        self._line = list(line) if line else _line(self._words, config, store)
+        # For what a child says that dies; one pipe for all of them.
+        self._words, self._for_child = os.pipe()
+        os.set_blocking(self._words, False)
+        self._line = list(line) if line else _line(self._for_child, config, store)
         self._backoff, self._clock = backoff or Backoff(), clock
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = self._due_s = clock()
@@ -78,9 +79,7 @@ class UplinkChild:
         """Ask it to end, wait four seconds, kill it."""
         process, self._process = self._process, None
         self._due_s = math.inf
-        if self._words >= 0:
-            os.close(self._words)
-            self._words = -1
+        self._close_pipe()
         if process is None:
             return
         process.terminate()
@@ -98,11 +97,10 @@ class UplinkChild:
 
     def _start(self) -> None:
         self._started_s = self._clock()
-        os.ftruncate(self._words, 0)
         try:
             self._process = subprocess.Popen(
                 self._line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                start_new_session=True, pass_fds=[self._words],
+                start_new_session=True, pass_fds=[self._for_child],
             )  # fmt: skip
         except OSError as exc:
             self._say(f"the uplink cannot be started ({exc.strerror}): trying again")
@@ -114,9 +112,17 @@ class UplinkChild:
             self._say("another uplink sends from this store already: left to that one", math.inf)
             self._due_s = now_s + ASIDE_S
             return
-        words = os.pread(self._words, LONGEST, 0).decode(errors="replace")
+        words = ""
+        with contextlib.suppress(BlockingIOError):
+            words = os.read(self._words, LONGEST).decode(errors="replace")
         self._say(f"the uplink ended ({words or _said(code)}): it is started again")
         self._due_s = now_s + self._backoff.next_wait_s(now_s - self._started_s)
+
+    def _close_pipe(self) -> None:
+        if self._words >= 0:
+            os.close(self._words)
+            os.close(self._for_child)
+            self._words = -1
 
     def _say(self, what: str, again_s: float = AGAIN_S) -> None:
         """The same once an hour: an uplink that dies every five minutes does not fill the log."""
@@ -147,7 +153,7 @@ def die_with(parent: int) -> None:
 def last_words(handle: int, said: str) -> None:
     """Why the child ends, for its parent to log."""
     with contextlib.suppress(OSError):
-        os.pwrite(handle, said.encode(errors="replace")[:LONGEST], 0)
+        os.write(handle, said.encode(errors="replace")[-LONGEST:])
 
 
 def _line(words: int, config: Path, store: Path) -> list[str]:

