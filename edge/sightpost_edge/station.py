@@ -119,12 +119,15 @@ class Station:
             on_wait=waited, on_health=self._health,
             on_withheld=lambda fault: self.tally.withheld.update([fault]),
         )  # fmt: skip
-        return watch(
-            looks, self.keeper, rules=self.rules, labels=contract.labels,
-            nothing=contract.nothing, multi_label=contract.multi_label,
-            snapshots=site.snapshots, log=self.log, pins=self.pins, tally=self.tally,
-            beside=self._keepsakes, in_force=self._in_force, on_frame=seen,
-        )  # fmt: skip
+        try:
+            return watch(
+                looks, self.keeper, rules=self.rules, labels=contract.labels,
+                nothing=contract.nothing, multi_label=contract.multi_label,
+                snapshots=site.snapshots, log=self.log, pins=self.pins, tally=self.tally,
+                beside=self._keepsakes, in_force=self._in_force, on_frame=seen,
+            )  # fmt: skip
+        finally:
+            self.pins.close()  # before the uplink's farewell, which may take seconds
 
     def _keeper(self) -> Keeper:
         site, contract = self.site, self.bundle.contract

@@ -90,6 +90,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(small_disk: Path) -> None:
     assert os.listdir(small_disk) == ["model.tflite"]
 
 
+@pytest.mark.slow
 @pytest.mark.workshop
 def test_training_goes_on_once_there_is_space(trained_run: TrainedRun, small_disk: Path) -> None:
     """Full while an epoch is kept: named, with what was finished intact; --resume ends the run."""
