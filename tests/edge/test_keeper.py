@@ -548,3 +548,13 @@ def test_only_our_own_remains_are_removed(tmp_path: Path) -> None:
         pass
     assert sorted(p.name for p in (tmp_path / "snapshots").iterdir()) == [".nomedia", ".stfolder"]
     assert not (tmp_path / ".sequence.12.34").exists()
+
+
+def test_a_store_that_has_lost_its_name_gets_another(tmp_path: Path) -> None:
+    """Damage had taken the row: the run goes on, and what waits is sent again."""
+    with open_store(tmp_path, outbox=True) as store:
+        store.write(event(), snapshot=False)
+        store.connection.execute("DELETE FROM store")
+        assert store_id(tmp_path) == ""
+    with open_store(tmp_path, outbox=True):
+        assert store_id(tmp_path)

@@ -122,22 +122,21 @@ class NetworkProxy:
                     self._swallowed.add(pair)  # a stream with a hole in it is worse than none
                 if pair in self._swallowed or (pair in self._doomed and not upstream):
                     continue
-                if upstream and (piece := self._until_cut(piece)) is None:
-                    break
-                sink.sendall(piece)
+                passing = self._until_cut(piece) if upstream else piece
+                sink.sendall(passing)
+                if len(passing) < len(piece):
+                    break  # at once: going on would leave a hole in the stream
         except OSError:
             pass
         self._break(pair)
 
-    def _until_cut(self, piece: bytes) -> bytes | None:
-        """What may still pass; None where the cut is now."""
+    def _until_cut(self, piece: bytes) -> bytes:
+        """What may still pass: all of it, or less where the cut is now."""
         if self._cut_after is None:
             return piece
-        left, self._cut_after = self._cut_after, self._cut_after - len(piece)
-        if left > 0:
-            return piece[:left]
-        self._cut_after = None
-        return None
+        left = self._cut_after
+        self._cut_after = None if left < len(piece) else left - len(piece)
+        return piece[:left]
 
     def _break(self, pair: tuple[socket.socket, socket.socket]) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ everything is acknowledged; the writer reads that and deletes.
 
 import logging
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def store_id(folder: Path) -> str:
     with connected(folder) as connection:
         if not columns(connection, "store"):
             return ""
-        return str(connection.execute("SELECT id FROM store").fetchone()[0])
+        return _name(connection)
 
 
 def _parcel(connection: sqlite3.Connection, number: int, kind: str, ref: int) -> Parcel | None:
@@ -94,7 +95,7 @@ def tell(connection: sqlite3.Connection, kind: str, refs: Sequence[int]) -> None
 
 def acknowledged(folder: Path, connection: sqlite3.Connection) -> int:
     """Up to which number every uplink has what it was told; 0 before any was."""
-    (store,) = connection.execute("SELECT id FROM store").fetchone()
+    store = _name(connection)
     cursors = [_cursor(path, store) for path in sorted((folder / UPLINK).glob("*.json"))]
     known = [cursor for cursor in cursors if cursor is not None]
     return min(known, default=0)
@@ -104,8 +105,11 @@ def renew(folder: Path, connection: sqlite3.Connection) -> None:
     """Where a cursor is ahead of the outbox the database went back in time, as a restored copy
     does: it takes a new name, and everything in it is sent again rather than some of it never."""
     (newest,) = connection.execute("SELECT COALESCE(max(id), 0) FROM outbox").fetchone()
-    (store,) = connection.execute("SELECT id FROM store").fetchone()
-    if any((_cursor(path, store) or 0) > newest for path in (folder / UPLINK).glob("*.json")):
+    store = _name(connection)
+    if not store:  # damage has taken it
+        now_ms = time.time_ns() // 1_000_000
+        connection.execute("INSERT INTO store VALUES (lower(hex(randomblob(8))), ?)", (now_ms,))
+    elif any((_cursor(path, store) or 0) > newest for path in (folder / UPLINK).glob("*.json")):
         log.warning("%s was put back to an older state: what waits in it is sent again", folder)
         connection.execute("UPDATE store SET id = lower(hex(randomblob(8)))")
 
@@ -142,6 +146,11 @@ def read_counters(folder: Path) -> dict[str, int]:
             return {}
         with closing(connection.execute("SELECT name, value FROM counters ORDER BY name")) as rows:
             return dict(rows.fetchall())
+
+
+def _name(connection: sqlite3.Connection) -> str:
+    found = connection.execute("SELECT id FROM store").fetchone()
+    return str(found[0]) if found else ""
 
 
 def _cursor(path: Path, store: str) -> int | None:

@@ -83,7 +83,8 @@ class StoreWatch:
             if not columns(connection, "outbox"):
                 return Facts(last=last)  # made by an older release
             drops = dict(connection.execute("SELECT name, value FROM counters ORDER BY name"))
-            store = str(connection.execute("SELECT id FROM store").fetchone()[0])
+            named = connection.execute("SELECT id FROM store").fetchone()
+            store = str(named[0]) if named else ""
             total = self._total(connection, store, drops)
             (today,) = connection.execute(
                 "SELECT COUNT(*) FROM events WHERE started_ms >= ?", (midnight_ms,)
