@@ -82,7 +82,11 @@ class Station:
             held.enter_context(UplinkChild(config, folder)) if site.mqtt.url and config else None
         )
         self.keeper = held.enter_context(self._keeper())
-        self.log = held.enter_context(PredictionLog(Path(site.log))) if site.log else None
+        self.log = (
+            held.enter_context(PredictionLog(Path(site.log), patient=self.keeper.store.live))
+            if site.log
+            else None
+        )
         self._keepsakes = self._beside()
         self._in_force = InForce(folder, self.rules)
         self._ruled = self._coming = self._in_force() or self.rules

@@ -22,7 +22,8 @@ import pytest
 
 from sightpost_edge.durable import write_file
 from sightpost_edge.errors import DiskFull
-from sightpost_edge.records import Event
+from sightpost_edge.records import Event, Prediction
+from sightpost_edge.sinks.log import PredictionLog
 from sightpost_edge.store import EventStore, Keeper, read_events
 from sightpost_edge.store.ballast import Space
 from sightpost_edge.store.database import as_store_error
@@ -88,6 +89,34 @@ def test_a_file_is_replaced_whole_or_not_at_all(small_disk: Path) -> None:
         write_file(target, b"x" * 4_000_000)
     assert target.read_bytes() == b"old"
     assert os.listdir(small_disk) == ["model.tflite"]
+
+
+@pytest.mark.parametrize("name", ["p.jsonl", "p.csv"])
+def test_a_station_s_log_is_no_reason_to_stop(
+    small_disk: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lines are left out and counted while the disk is full, and whole ones follow when it is not;
+    a recording's log says that it is full."""
+    now_s = [1.0]
+    shown = Prediction(frame(colour("red")), "fox", 0.9, np.array([0.9], np.float32))
+    filler = small_disk / "filler"
+    with PredictionLog(small_disk / name, patient=True, clock_s=lambda: now_s[0]) as log:
+        log.write(shown)
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        for _ in range(200):
+            now_s[0] += 0.5
+            log.write(shown)
+        assert log.lost > 100
+        kept = 201 - log.lost
+        filler.unlink()
+        now_s[0] += 5
+        log.write(shown)
+    lines = (small_disk / name).read_text().splitlines()
+    assert len(lines) == kept + 1 + (name == "p.csv")
+    assert len({len(line.split(",")) for line in lines}) == 1, "none is torn"
+    assert caplog.text.count("left out of the log") == 1
 
 
 @pytest.mark.slow

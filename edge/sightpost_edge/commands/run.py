@@ -155,6 +155,8 @@ def _summary(station: "Station") -> None:
         f"{tally.events} events in {station.keeper.store.folder}",
     ]
     if site.log:
-        lines.append(f"{tally.logged} predictions in {site.log}")
+        lost = station.log.lost if station.log is not None else 0
+        left_out = f", {lost} left out while the disk was full" if lost else ""
+        lines.append(f"{tally.logged - lost} predictions in {site.log}{left_out}")
     for line in lines:
         print(f"sightpost: {line}", file=sys.stderr)

@@ -4,16 +4,23 @@ import contextlib
 import csv
 import io
 import json
+import logging
+import math
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
 from ..durable import make_folder
-from ..errors import ConfigError, writing_to
+from ..errors import ConfigError, DiskFull, writing_to
 from ..records import Prediction
 
+log = logging.getLogger("sightpost")
+
 MAX_BYTES = 10 * 1024 * 1024
+AGAIN_S = 2.0
+"""So long a full disk is not asked again."""
 KEEP = 5
 """60 MiB at the most: a log must not fill the card."""
 
@@ -27,9 +34,20 @@ class PredictionLog:
 
     A line torn by a kill or a power cut is cut off before appending: otherwise it would swallow
     the next one. A CSV with other columns, by an older release, is not appended to but rotated.
+
+    Args:
+        path: the file.
+        max_bytes: of one file.
+        patient: while the disk is full lines are left out and counted in ``lost``: a log is no
+            reason to stop looking. Without it, and for all other failures, ``write`` raises.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, path: Path, *, max_bytes: int = MAX_BYTES, patient: bool = False,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.lost = 0
+        self._patient, self._clock_s, self._again_s = patient, clock_s, -math.inf
         if path.suffix not in (".jsonl", ".csv"):
             raise ConfigError(f"--log {path}: the name must end in .jsonl or .csv")
         self._path = path
@@ -45,10 +63,30 @@ class PredictionLog:
         """Append one line."""
         row = prediction.as_row()
         line = json.dumps(row, ensure_ascii=False) if not self._csv else _csv_line(row.values())
-        with writing_to(self._path):
-            if self._file.tell() + len(line.encode()) >= self._max_bytes:
-                self._rotate()
-            self._put(line)
+        if self._clock_s() < self._again_s:
+            self.lost += 1
+            return
+        try:
+            with writing_to(self._path):
+                if self._file.closed:
+                    _cut_torn_line(self._path)
+                    self._open()
+                if self._file.tell() + len(line.encode()) >= self._max_bytes:
+                    self._rotate()
+                self._put(line)
+                self._again_s = -math.inf
+        except DiskFull as exc:
+            if not self._patient:
+                raise
+            self._wait(exc)
+
+    def _wait(self, exc: DiskFull) -> None:
+        """Leave lines out for a while; what the file object still holds goes with it."""
+        if self._again_s == -math.inf:
+            log.warning("%s; predictions are left out of the log until there is room", exc)
+        self.lost += 1
+        self._again_s = self._clock_s() + AGAIN_S
+        self.close()
 
     def close(self) -> None:
         """Close the file; every line was flushed when it was written, or its loss was reported."""
