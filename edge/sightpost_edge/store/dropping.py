@@ -5,12 +5,12 @@ No row may ever name a missing file; a file that no row names is swept at the ne
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from .ballast import size_of
+from .database import transaction
 from .outbox import count
 
 GONE = -1
@@ -118,16 +118,3 @@ def count_all(connection: sqlite3.Connection, dropped: Dropped) -> None:
     """Add to the counters; within the caller's transaction."""
     for name, number in dropped.counts().items():
         count(connection, name, number)
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, durable at its end."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise

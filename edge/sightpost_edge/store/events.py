@@ -13,7 +13,7 @@ from ..durable import make_folder, remove_torn, write_files
 from ..errors import DiskFull
 from ..records import Event, Health
 from .ballast import Ballast, Space
-from .database import DATABASE, lock, open_or_quarantine, translated, wal_reset_bug
+from .database import DATABASE, lock, open_or_quarantine, transaction, translated, wal_reset_bug
 from .inspection import noted
 from .numbers import Numbers
 from .outbox import renew, tell
@@ -153,15 +153,12 @@ class EventStore:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All that is done within is durable at its end, or undone."""
-        with translated(self.folder), noted(self.folder / DATABASE):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with (
+            translated(self.folder),
+            noted(self.folder / DATABASE),
+            transaction(self._connection),
+        ):
+            yield self._connection
 
     @property
     def connection(self) -> sqlite3.Connection:

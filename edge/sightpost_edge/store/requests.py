@@ -17,7 +17,7 @@ from pathlib import Path
 from ..durable import give_to_owner, make_folder, write_file
 from ..errors import StoreBusy, StoreError
 from ..polled import DAMAGED, read_object
-from .database import DATABASE, lock, open_or_quarantine, translated
+from .database import DATABASE, lock, open_or_quarantine, transaction, translated
 
 log = logging.getLogger("sightpost")
 
@@ -49,10 +49,12 @@ def ask(folder: Path, request: Mark) -> bool:
         give_to_owner(folder, path.parent, path)
         return False
     try:
-        with closing(open_or_quarantine(folder / DATABASE)) as connection, translated(folder):
-            connection.execute("BEGIN IMMEDIATE")
+        with (
+            closing(open_or_quarantine(folder / DATABASE)) as connection,
+            translated(folder),
+            transaction(connection),
+        ):
             _obey(connection, request)
-            connection.execute("COMMIT")
     finally:
         os.close(held)
     return True

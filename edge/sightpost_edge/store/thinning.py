@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from .dropping import Dropped, count_all, transaction
+from .database import transaction
+from .dropping import Dropped, count_all
 
 BATCH = 500
 HEALTH_KEPT = 1000
