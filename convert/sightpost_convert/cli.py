@@ -53,7 +53,9 @@ def convert(
     sign: Annotated[
         Path | None, typer.Option(help="Secret key of sightpost keys: writes OUT.minisig.")
     ] = None,
-    version: Annotated[str, typer.Option(help="The model's version in the signature.")] = "",
+    version: Annotated[
+        str, typer.Option(help="Version in the signature, 1.2; default: the time, 2026.11.21.2105.")
+    ] = "",
     expires: Annotated[str, typer.Option(help="Last day of the signature, 2027-12-31.")] = "",
     no_examples: Annotated[
         bool,

@@ -46,15 +46,18 @@ def read_file(path: Path) -> bytes:
         if found.st_size > MAX_BYTES:
             raise _too_large(path)
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            blob = file.read(MAX_BYTES + 1)
+            # Not MAX_BYTES: Python asks for all of that at once, more than a small board has.
+            blob = file.read(found.st_size + 1)
     except FileNotFoundError as exc:
         raise ModelError(
             f"no model file at {path}", hint="sightpost convert RUN --out model.tflite makes one"
         ) from exc
     except OSError as exc:
         raise ModelError(f"cannot read {path}: {exc.strerror}") from exc
-    if len(blob) > MAX_BYTES:
-        raise _too_large(path)
+    if len(blob) > found.st_size:
+        raise ModelError(
+            f"{path} is larger than it was a moment ago", hint="wait until it is copied whole"
+        )
     if not blob:
         raise ModelError(f"{path} is empty (0 bytes)", hint="copy it again")
     return blob

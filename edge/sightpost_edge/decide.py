@@ -41,7 +41,7 @@ from .errors import SourceError
 from .gathering import Gathering
 from .names import Names
 from .reasons import REASONS, Step
-from .records import Event, Prediction
+from .records import Event, ModelChanged, Prediction
 from .rules import ClassRule, Rules
 
 __all__ = ["REASONS", "ClassRule", "Rules", "Step", "decide"]
@@ -133,6 +133,12 @@ def _decide(
             yield from station.step(prediction)
     except Exception as exc:
         # What was seen until now is not lost with the camera, nor with a full disk.
-        yield from station.end("source lost" if isinstance(exc, SourceError) else "run failed")
+        yield from station.end(_ended_by(exc))
         raise
     yield from station.end("source ended")
+
+
+def _ended_by(exc: Exception) -> str:
+    if isinstance(exc, ModelChanged):
+        return "model changed"
+    return "source lost" if isinstance(exc, SourceError) else "run failed"

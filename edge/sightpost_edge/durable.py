@@ -75,6 +75,13 @@ def remove_torn(folder: Path) -> None:
                 path.unlink()
 
 
+def keep_private() -> None:
+    """From here on nothing that this process makes is open to other users: files 0640, folders
+    0750, or less. They are pictures of somebody's garden or workshop.
+    """
+    os.umask(os.umask(0o077) | 0o027)
+
+
 def give_to_owner(folder: Path, *made: Path) -> None:
     """What root made in somebody's folder is theirs: a service could not remove it again."""
     if os.geteuid() != 0:

@@ -9,7 +9,8 @@
     │   ├── BundleCorrupt          4   bytes differ from what was sealed
     │   ├── ContractMismatch       4   labels, shape or type disagree with the graph
     │   ├── GoldenMismatch         4   this device computes something else than the workshop did
-    │   └── SignatureRefused       4   the signature is missing, wrong, or by another key
+    │   ├── SignatureRefused       4   the signature is missing, wrong, or by another key
+    │   └── UpdateRefused          4   a model is not for this station, whoever signed it
     ├── SourceError                5   the camera or recording failed
     │   ├── SourceUnavailable      5   it cannot be opened
     │   └── SourceLost             5   it stopped while running
@@ -23,10 +24,12 @@
     ├── TargetUnreachable         10   the device could not be measured
     │   └── ReportUnreadable      10   what it measured makes no sense here
     ├── PinError                  11   an output pin cannot be driven
-    └── UplinkError               12   what waits could not be sent
+    ├── UplinkError              12   what waits could not be sent
+    └── ServiceError             14   the service could not be installed, started or looked at
 
-The figure is the exit code of the command line; 0 is success and 130 an interrupt before the work
-was done. ``sightpost run`` ends with 0 on Ctrl-C or SIGTERM: being stopped is how it finishes.
+The figure is the exit code of the command line; 0 is success, 13 says that the doctor found a
+fault, and 130 is an interrupt before the work was done. ``sightpost run`` ends with 0 on Ctrl-C or
+SIGTERM: being stopped is how it finishes.
 """
 
 import difflib
@@ -85,6 +88,11 @@ class GoldenMismatch(ModelError):
 
 class SignatureRefused(ModelError):
     """The signature is missing, wrong, or by another key."""
+
+
+class UpdateRefused(ModelError):
+    """A model is not to be installed here, whoever signed it: too old, for another board, expired;
+    the message begins with what it is refused for."""
 
 
 class SourceError(SightpostError, OSError):
@@ -157,6 +165,12 @@ class UplinkError(SightpostError, OSError):
     """What waits could not be sent; it goes on waiting."""
 
     exit_code = 12
+
+
+class ServiceError(SightpostError):
+    """The service could not be installed, started or looked at."""
+
+    exit_code = 14
 
 
 def first_line(exc: BaseException) -> str:

@@ -14,7 +14,7 @@ from .motion import MotionSettings
 from .pace import Pace
 from .pixels import WHOLE, Region
 from .prepare import Preparing, Work, steady
-from .records import Health, Pixels, Prediction
+from .records import Health, ModelChanged, Pixels, Prediction
 from .sources import Source
 
 AWAKE_S = 1.0
@@ -52,6 +52,7 @@ def look(
     on_wait: Callable[[], None] = lambda: None,
     on_withheld: Callable[[str], None] = lambda fault: None,
     overlap: bool | None = None,
+    changes: Callable[[], bool] = lambda: False,
 ) -> Generator[Prediction, None, None]:
     """One Prediction for each region of each Frame, in order.
 
@@ -70,6 +71,11 @@ def look(
             preparing thread.
         overlap: prepare the next Frame while the model works; default: where a core is free. Never
             in a gated recording: the same Frames then give the same looks every time.
+        changes: asked at each Frame whether another model takes over; that Frame is left out.
+
+    Raises:
+        ModelChanged: ``changes`` said so. Nothing is taken from the source any more, which can be
+            iterated over again.
     """
     prepared = Preparing(source, classifier, tuple(regions), motion, judge, pace)
     prepared.on_withheld = on_withheld
@@ -78,7 +84,7 @@ def look(
     parallel = cores_here() > 1 if overlap is None else overlap
     if prepared.gated and not source.live:
         parallel = False
-    return _look(ahead, prepared, classifier, tuple(regions), parallel=parallel)
+    return _look(ahead, prepared, classifier, tuple(regions), changes, parallel=parallel)
 
 
 def _look(
@@ -86,6 +92,7 @@ def _look(
     prepared: "Preparing",
     classifier: Classifier,
     regions: tuple[Region, ...],
+    changes: Callable[[], bool],
     *,
     parallel: bool,
 ) -> Generator[Prediction, None, None]:
@@ -94,6 +101,8 @@ def _look(
     try:
         ahead.ask()
         while (work := ahead.take()) is not None:
+            if changes():  # now, while nothing is being prepared
+                raise ModelChanged
             looks = any(fitted is not None for fitted in work.fitted)
             if parallel:
                 ahead.ask(busy_s=invoke_s if looks and prepared.live else 0.0)
@@ -193,6 +202,11 @@ class _Ahead:
                 if work is None:
                     break
                 self.inbox.put(work)
-            self.inbox.put(_Over())
+            self._over(_Over())
         except BaseException as exc:  # noqa: BLE001 - handed on to the thread that asked
-            self.inbox.put(_Over(exc))
+            self._over(_Over(exc))
+
+    def _over(self, over: _Over) -> None:
+        """Nobody asks any more once it is closing, and the inbox may be another's by now."""
+        if not self._items.closing.is_set():
+            self.inbox.put(over)

@@ -117,14 +117,22 @@ class Manifest:
         self.check_content(content)
         if labels_digest(labels) != self.labels_sha256:
             raise SignatureRefused("labels_sha256: the labels are not those that were signed")
-        if _numbers(self.min_runtime) > _numbers(runtime):
-            raise SignatureRefused(
-                f"min_runtime: the model needs sightpost {self.min_runtime}, this is {runtime}",
-                hint="update sightpost on this device",
-            )
+        self.check_runtime(runtime)
         if today is not None and self.expired(today):
             raise SignatureRefused(
                 f"expires: the model was good until {self.expires}", hint="install its successor"
+            )
+
+    def check_runtime(self, runtime: str = __version__) -> None:
+        """The part of ``check`` that concerns the program alone.
+
+        Raises:
+            SignatureRefused: it is older than what the model needs.
+        """
+        if version_numbers(self.min_runtime) > version_numbers(runtime):
+            raise SignatureRefused(
+                f"min_runtime: the model needs sightpost {self.min_runtime}, this is {runtime}",
+                hint="update sightpost on this device",
             )
 
     def check_content(self, content: bytes) -> None:
@@ -251,7 +259,12 @@ def _date_fault(expires: str) -> str:
     return ""
 
 
-def _numbers(version: str) -> list[int]:
+def is_version(text: str) -> bool:
+    """Whether this is nothing but dotted numbers, six at most: another can be newer or older."""
+    return re.fullmatch(_PATTERNS["min_runtime"][1], text) is not None
+
+
+def version_numbers(version: str) -> list[int]:
     """The leading dotted numbers without trailing zeros: 1.10 is newer than 1.9.0, 1.0 is 1."""
     match = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*", version)
     numbers = [int(part) for part in match[0].split(".")] if match else []

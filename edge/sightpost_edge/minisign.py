@@ -22,7 +22,16 @@ from .minikeys import (
     new_keys,
 )
 
-__all__ = ["MAX_BYTES", "SUFFIX", "PublicKey", "SecretKey", "new_keys", "sign", "verify"]
+__all__ = [
+    "MAX_BYTES",
+    "SUFFIX",
+    "PublicKey",
+    "SecretKey",
+    "new_keys",
+    "sign",
+    "verify",
+    "verify_comment",
+]
 
 SUFFIX = ".minisig"
 TRUSTED = "trusted comment: "
@@ -75,16 +84,37 @@ def verify(content: bytes, signature: bytes, key: PublicKey) -> str:
         SignatureRefused: malformed, by another key, or content or comment differ; it says which.
         MissingExtra: ``cryptography`` is not installed.
     """
+    parts = _by(key, signature)
+    if not key.holds(parts.of_content, _digest(content) if parts.hashed else content):
+        raise SignatureRefused(
+            "the content is not what was signed", hint="copy file and signature again"
+        )
+    return _comment(parts, key)
+
+
+def verify_comment(signature: bytes, key: PublicKey) -> str:
+    """The trusted comment of a .minisig file, once ``key`` has signed that; no content is needed.
+
+    What it says can be acted on before the content is fetched, which then is still to ``verify``.
+
+    Raises:
+        SignatureRefused: malformed, by another key, or the comment differs; it says which.
+        MissingExtra: ``cryptography`` is not installed.
+    """
+    return _comment(_by(key, signature), key)
+
+
+def _by(key: PublicKey, signature: bytes) -> _Signature:
     parts = _parse(signature)
     if parts.key_id != key.key_id:
         raise SignatureRefused(
             f"it was signed by key {key_name(parts.key_id)}, the trusted key is {key.name}",
             hint="sign again with the trusted key, or trust the other one on purpose",
         )
-    if not key.holds(parts.of_content, _digest(content) if parts.hashed else content):
-        raise SignatureRefused(
-            "the content is not what was signed", hint="copy file and signature again"
-        )
+    return parts
+
+
+def _comment(parts: _Signature, key: PublicKey) -> str:
     if not key.holds(parts.of_comment, parts.of_content + parts.comment.encode()):
         raise SignatureRefused("the trusted comment is not what was signed")
     return parts.comment

@@ -81,6 +81,7 @@ class Pace:
         self.busy = self.stopped = False
         self._sleep_at_s = math.inf
         self._wake_at_s = -math.inf
+        self._idle_until_s = -math.inf
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until the next frame is wanted; 0 is now."""
@@ -98,6 +99,14 @@ class Pace:
         self._next_s += self._interval_s()
         if self._next_s <= now_s:
             self._next_s = now_s + self._interval_s()
+
+    def idle(self, now_s: float) -> bool:
+        """Whether ``frames`` waits, by plan, until a Frame is wanted."""
+        return now_s < self._idle_until_s
+
+    def asleep(self, now_s: float) -> bool:
+        """Whether the camera rests for a while, by its duty cycle."""
+        return now_s < self._wake_at_s
 
     def resting(self, now_s: float) -> bool:
         """Whether the camera is to rest now."""
@@ -129,6 +138,7 @@ class Pace:
             if self._may_sleep(clock_s()):
                 sleep(NAP_S)  # what the model makes of this Frame may keep the camera awake
             while not self.stopped and (left_s := self.wait_s(clock_s())) > 0:
+                self._idle_until_s = clock_s() + left_s
                 if not rests and self.resting(clock_s()) and hasattr(source, "rest"):
                     source.rest()
                     rests = True

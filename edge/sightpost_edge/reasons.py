@@ -29,6 +29,7 @@ REASONS = {
     "source lost": "The camera failed while it was there.",
     "run failed": "The program failed while it was there.",
     "not seen": "Nothing could be seen for a while: what came before it is an Event of its own.",
+    "model changed": "Another model took over while it was there: it begins afresh.",
     "rules changed": "Somebody changed the rules while it was there: the new ones begin afresh.",
     # A closed Event is dropped.
     "too short": "It was there for less time than an Event of its label must last: none is made.",

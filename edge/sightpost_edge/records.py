@@ -73,6 +73,10 @@ class Prediction:
         }
 
 
+class ModelChanged(Exception):
+    """Raised where Predictions end because another model takes over; the source goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """One point of an Event's story: the smoothed scores then, and the rule that spoke.
@@ -117,7 +121,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The camera failed (``ok`` False) or is well again; ``fault`` is one of ``FAULTS``."""
+    """The camera or the model failed (``ok`` False) or is well again; ``fault``: see ``FAULTS``."""
 
     fault: str
     ok: bool
@@ -128,6 +132,8 @@ class Health:
 
 FAULTS = (
     "stall", "error", "frozen", "shape", "unreadable", "black", "white", "blurred", "covered",
+    "model",
 )  # fmt: skip
 """No picture in time; the driver failed; the same picture again and again; another size than
-before; damaged bytes; and what a picture shows when nothing can be seen on it."""
+before; damaged bytes; what a picture shows when nothing can be seen on it; and a new model that did
+not stand its trial."""

@@ -9,27 +9,30 @@ from json import dumps
 from pathlib import Path
 
 from .bundle import Bundle
-from .classifier import BundleClassifier
 from .clips import ClipMaker
 from .config import Site
 from .control import InForce
-from .heat import heat
+from .errors import ModelError
 from .keepsakes import Keepsakes, trim_samples
-from .live import Live, LiveFile
+from .live import LiveFile
 from .look import Inbox, look
-from .records import Health
+from .models.slot import Slot
+from .records import Health, ModelChanged
 from .rules import Rules
 from .sampling import Sampler
 from .sinks.gpio import Pins
 from .sinks.log import PredictionLog
 from .sources import open_source
+from .sources.continued import Continued
+from .sources.health import health
 from .store import EventStore, Keeper, StoredEvent, StoredHealth
 from .store.housekeeping import Housekeeping
 from .store.quota import Quota
 from .uplink.child import UplinkChild
 from .uplink.settings import check
 from .uplink.topics import Topics
-from .watch import Tally, watch
+from .vitals import live
+from .watch import Tally, finish, follow
 
 log = logging.getLogger("sightpost")
 
@@ -44,9 +47,9 @@ class Station:
 
     Args:
         site: what it is made of.
-        bundle: the site's model.
+        model: the site's, which may be replaced while it runs.
         held: closes all of it.
-        config: the site's file, for the uplink's process.
+        config: the site's file, for the uplink's process; None: no uplink is started.
         on_event: is told of each event once it is durable.
         on_health: is told of camera faults.
 
@@ -57,25 +60,27 @@ class Station:
     def __init__(
         self,
         site: Site,
-        bundle: Bundle,
+        model: Bundle | Slot,
         held: ExitStack,
         *,
         config: Path | None = None,
         on_event: Callable[[StoredEvent], object] = lambda event: None,
         on_health: Callable[[Health], object] = lambda health: None,
     ) -> None:
-        self.site, self.bundle = site, bundle
+        self.site = site
+        self.models = model if isinstance(model, Slot) else Slot(model)
         self._on_event, self._on_health = on_event, on_health
-        self.rules = site.rules_for(bundle.contract)
-        site.check_pins(self.rules, bundle.contract)
+        self.rules = self._rules_for(self.bundle)
         if site.mqtt.url:
-            check(site.mqtt)
+            if config is not None:
+                check(site.mqtt)
             Topics.of(site.mqtt.topic, site.name or "host")
         # Before any thread: the pins are kept by a process of its own.
         self.pins = held.enter_context(Pins(site.pins, tell=log.warning))
         self.inbox = Inbox()
-        self.source = open_source(site.source, camera=site.camera, report=self.inbox.put)
-        held.callback(self.source.close)
+        source = open_source(site.source, camera=site.camera, report=self.inbox.put)
+        held.callback(source.close)
+        self.source = Continued(source)
         folder = site.store_folder
         # Closed after the keeper: a run's last event still goes out.
         self._uplink = (
@@ -87,24 +92,27 @@ class Station:
             if site.log
             else None
         )
-        self._keepsakes = self._beside()
-        self._in_force = InForce(folder, self.rules)
-        self._ruled = self._coming = self._in_force() or self.rules
+        self._go_by_the_model()
         if self._ruled is not self.rules:
             self.keeper.put_pending(self.keeper.store.pending_run(self._told(self._ruled)))
+        self.models.tell = self._model_told
+        held.callback(self.models.close)
         self._live = LiveFile(folder)
         held.callback(self._live.close)
         self._uplink_s = 0.0
-        self.pace, self.tally, self.fault = site.pace(), Tally(), None
+        self.pace, self.judge, self.tally = site.pace(), site.judge(), Tally()
+        self.fault: Health | None = None
 
-    fault: Health | None
+    @property
+    def bundle(self) -> Bundle:
+        """The model of the moment."""
+        return self.models.bundle
 
     def watch(self, on_frame: Callable[[], None], on_wait: Callable[[], None]) -> Tally:
         """Run until the source ends, is closed, or something fails.
 
         ``on_frame`` is called after each Prediction, ``on_wait`` while none comes.
         """
-        site, contract = self.site, self.bundle.contract
 
         def waited() -> None:
             self.pins.beat()
@@ -117,31 +125,88 @@ class Station:
             self._alive()
             on_frame()
 
+        try:
+            self.models.begin()
+            while not self._watch_with_one_model(seen, waited):
+                self._change_model()
+                self.models.begin()
+        finally:
+            try:
+                finish(self.keeper, self._keepsakes)
+            finally:
+                self.pins.close()  # before the uplink's farewell, which may take seconds
+        return self.tally
+
+    def _watch_with_one_model(
+        self, seen: Callable[[Tally], None], waited: Callable[[], None]
+    ) -> bool:
+        """Whether the source is over; else another model takes over."""
+        site, contract = self.site, self.bundle.contract
         looks = look(
-            self.source, BundleClassifier(self.bundle), regions=site.looked_at,
-            motion=site.motion, judge=site.judge(), pace=self.pace, inbox=self.inbox,
-            on_wait=waited, on_health=self._health,
+            self.source, self.models.classifier, regions=site.looked_at, motion=site.motion,
+            judge=self.judge, pace=self.pace, inbox=self.inbox, on_wait=waited,
+            on_health=self._health, changes=self.models.changes,
             on_withheld=lambda fault: self.tally.withheld.update([fault]),
         )  # fmt: skip
         try:
-            return watch(
+            follow(
                 looks, self.keeper, rules=self.rules, labels=contract.labels,
                 nothing=contract.nothing, multi_label=contract.multi_label,
                 snapshots=site.snapshots, log=self.log, pins=self.pins, tally=self.tally,
-                beside=self._keepsakes, in_force=self._in_force, on_frame=seen,
+                beside=self._keepsakes, in_force=self.in_force, on_frame=seen,
             )  # fmt: skip
+        except ModelChanged:
+            return False
+        except ModelError as exc:
+            if not self.models.failed(exc):
+                raise
+            return False
         finally:
-            self.pins.close()  # before the uplink's farewell, which may take seconds
+            looks.close()
+        return True
+
+    def _change_model(self) -> None:
+        """Between two pictures: what the old one saw is kept first."""
+        before = self._went_by
+        self.models.change(self._rules_for)
+        if self.bundle is before:
+            return
+        self.keeper.flush()
+        self.keeper.deliver()
+        self._keepsakes.finish()
+        self.rules = self._rules_for(self.bundle)
+        self._go_by_the_model()
+        self.keeper.put_pending(
+            self.keeper.store.pending_run(self._told(self._ruled), **self.origin)
+        )
+
+    def _go_by_the_model(self) -> None:
+        self._went_by = self.bundle
+        self._keepsakes = self._beside()
+        self.in_force = InForce(self.site.store_folder, self.rules)
+        self._ruled = self._coming = self.in_force() or self.rules
+
+    def _rules_for(self, bundle: Bundle) -> Rules:
+        """The rules for this model; refused where they or the pins do not go with it."""
+        rules = self.site.rules_for(bundle.contract)
+        self.site.check_pins(rules, bundle.contract)
+        return rules
+
+    def _model_told(self, good: bool, text: str) -> None:
+        """In the log, and in the store's health, from where it goes to whoever watches over it."""
+        log.log(logging.INFO if good else logging.WARNING, "%s", text)
+        for ok in (good, True) if not good else (good,):
+            self.keeper.put_health(health("model", text, ok=ok))
 
     def _keeper(self) -> Keeper:
-        site, contract = self.site, self.bundle.contract
+        site = self.site
         live = self.source.live or site.camera.realtime
         store = EventStore(
             site.store_folder,
             source=self.source.uri,
-            model=contract.name or Path(site.model).stem,
-            model_digest=self.bundle.digest,
-            model_path=str(self.bundle.path.absolute()),
+            model=self.origin["model"],
+            model_digest=self.origin["model_digest"],
+            model_path=self.origin["model_path"],
             rules=self._told(self.rules),
             live=live,
             outbox=bool(site.mqtt.url),
@@ -157,6 +222,15 @@ class Station:
             raise
         return Keeper(store, on_kept=self._kept, patient=live, housekeeping=house)
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Which model it is, for the store."""
+        return {
+            "model": self.bundle.contract.name or Path(self.site.model).stem,
+            "model_digest": self.bundle.digest,
+            "model_path": str(self.bundle.path.absolute()),
+        }
+
     def _told(self, rules: Rules) -> str:
         """For ``sightpost why``."""
         regions = [asdict(one) for one in self.site.regions]
@@ -165,7 +239,7 @@ class Station:
     def _follow(self) -> None:
         """Other rules make another run in the store, once what they ended has been put there:
         ``decide`` goes by them from this Prediction on, so that is at the next one."""
-        rules = self._in_force()
+        rules = self.in_force()
         if rules is not None and rules is not self._ruled and rules is self._coming:
             self._ruled = rules
             self.keeper.put_pending(self.keeper.store.pending_run(self._told(rules)))
@@ -203,31 +277,10 @@ class Station:
     def _alive(self) -> None:
         """The loop goes round: what looks at it from outside is told."""
         self.pace.busy = bool(self.tally.open)
-        self._in_force()  # also while no picture comes
+        self.models.tick()
+        self.in_force()  # also while no picture comes
         if self._live.due:
-            self._live.tell(self._now())
+            self._live.tell(live(self))
         if self._uplink is not None and time.monotonic() - self._uplink_s >= UPLINK_S:
             self._uplink_s = time.monotonic()
             self._uplink.tick()
-
-    def _now(self) -> Live:
-        """How it is doing, for others."""
-        board, fault, tally = heat(), self.fault, self.tally
-        return Live(
-            armed=self._in_force.control.armed,
-            threshold=self._in_force.threshold,
-            run=self.keeper.store.run,
-            model=self.bundle.contract.name or Path(self.site.model).stem,
-            fps=round(tally.recent_fps, 1),
-            frames=tally.frames,
-            skipped=self.source.dropped,
-            events=tally.events,
-            open=dict(tally.open),
-            fault=fault.fault if fault else "",
-            detail=fault.detail if fault else "",
-            temperature_c=board.temperature_c,
-            heat_bits=board.bits,
-            pace=self.pace.state,
-            waiting=self.keeper.backlog,
-            disk_full=self.keeper.full,
-        )

@@ -15,18 +15,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from . import errors
 from .errors import MissingExtra, ModelError, SightpostError
 from .text import printable
 from .tried import passed_before, remember
 
-__all__ = ["Limits", "Outcome", "memory_for", "remember", "run_trial", "try_model", "try_once"]
+__all__ = [
+    "Limits", "Outcome", "memory_for", "refusal", "remember", "run_child", "run_trial", "try_model",
+    "try_once",
+]  # fmt: skip
 
 TIMEOUT_S = 10.0
 MEMORY_MB = 256
@@ -57,11 +60,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a trial ended; ``detail`` is the signal's name, or what was said last."""
+    """How a trial ended; ``detail`` is the signal's name, or what was said last.
+
+    ``said`` is all that a child which passed had to say.
+    """
 
     kind: Kind
     detail: str = ""
     error: SightpostError | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 def try_once(model: bytes, *, delegate: str = "xnnpack") -> None:
@@ -96,21 +103,22 @@ def try_model(
     limits = Limits(timeout_s, memory_mb or memory_for(model), delegate)
     outcome = run_trial(model, limits)
     if outcome.kind != "passed":
-        raise _refusal(outcome, limits)
+        raise refusal(outcome, limits)
 
 
-def _refusal(outcome: Outcome, limits: Limits) -> SightpostError:
+def refusal(outcome: Outcome, limits: Limits, *, what: str = "trial") -> SightpostError:
+    """The error for a trial, or ``what`` it was, that was not passed."""
     if outcome.error is not None:
         return outcome.error
     refused = "the model is refused:"
     message, hint = {
-        "killed": (f"{refused} it killed the interpreter in a trial ({outcome.detail})", _ANOTHER),
+        "killed": (f"{refused} it killed the interpreter in a {what} ({outcome.detail})", _ANOTHER),
         "timeout": (
-            f"{refused} a trial of it took longer than {limits.timeout_s:g} s",
+            f"{refused} a {what} of it took longer than {limits.timeout_s:g} s",
             f"on a busy device stop other programs and start again; else {_ANOTHER}",
         ),
         "memory": (
-            f"{refused} it wanted more than {limits.memory_mb} MiB of memory in a trial",
+            f"{refused} it wanted more than {limits.memory_mb} MiB of memory in a {what}",
             f"a smaller input or width needs less; else {_ANOTHER}",
         ),
     }.get(outcome.kind, (
@@ -130,9 +138,17 @@ def run_trial(model: bytes, limits: Limits) -> Outcome:
 
     An exception here, such as KeyboardInterrupt, ends the child too.
     """
+    return run_child(PROGRAM, model, limits, limits.delegate)
+
+
+def run_child(program: str, stdin: bytes, limits: Limits, *words: str) -> Outcome:
+    """Run ``program`` as ``run_trial`` does: ``sys.argv`` holds MiB, CPU seconds, ``words``, paths.
+
+    It gets ``stdin`` as a file, and must take the paths for its ``sys.path``.
+    """
     end = time.monotonic() + limits.timeout_s
     try:
-        with _as_file(model) as stdin, _started(stdin, limits) as process:
+        with _as_file(stdin) as file, _started(program, file, limits, words) as process:
             said = _listen(process, end)
             code = process.wait(max(0.0, end - time.monotonic()))
     except subprocess.TimeoutExpired:
@@ -143,23 +159,25 @@ def run_trial(model: bytes, limits: Limits) -> Outcome:
 
 
 @contextmanager
-def _as_file(model: bytes) -> Iterator[int]:
-    """A descriptor to read the model from: a nameless file in memory."""
+def _as_file(content: bytes) -> Iterator[int]:
+    """A descriptor to read it from: a nameless file in memory."""
     with open(os.memfd_create("model"), "w+b") as file:
-        file.write(model)
+        file.write(content)
         file.seek(0)
         yield file.fileno()
 
 
 @contextmanager
-def _started(stdin: int, limits: Limits) -> Iterator["subprocess.Popen[bytes]"]:
+def _started(
+    program: str, stdin: int, limits: Limits, words: Sequence[str]
+) -> Iterator["subprocess.Popen[bytes]"]:
     """The child in a process group of its own, all of which is gone when the block ends."""
     package = str(Path(__file__).parent.parent)
     paths = [*(path for path in sys.path if os.path.isabs(path)), package]
     cpu_s = math.ceil(limits.timeout_s) + 1
-    words = [str(limits.memory_mb), str(cpu_s), limits.delegate]
+    words = [str(limits.memory_mb), str(cpu_s), *words]
     with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", PROGRAM, *words, *paths],
+        [sys.executable, "-I", "-S", "-c", program, *words, *paths],
         stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=_environment(), cwd="/", start_new_session=True,
     ) as process:  # fmt: skip
@@ -219,7 +237,7 @@ def _verdict(code: int, last: str) -> Outcome:
     if verdict == "refused":
         return Outcome("refused", str(said.get("message")), _same_error(said))
     if verdict in ("passed", "memory"):
-        return Outcome(verdict)
+        return Outcome(verdict, said=said)
     return Outcome("broken", f"exit code {code}")
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,13 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 def main(memory_mb: int, cpu_s: int, delegate: str) -> None:
     """Try the model on standard input within ``memory_mb`` MiB beyond what is in use by now."""
+    say(lambda: _tried(memory_mb, cpu_s, delegate))
+
+
+def say(work: Callable[[], dict[str, Any]]) -> None:
+    """Do the work, say how it went, and end this process."""
     try:
-        said = _tried(memory_mb, cpu_s, delegate)
+        said = work()
     except MemoryError:
         said = {"verdict": "memory"}
     except SightpostError as exc:
@@ -45,17 +51,17 @@ def _refused(error: str, message: str, hint: str) -> dict[str, str]:
 
 def _tried(memory_mb: int, cpu_s: int, delegate: str) -> dict[str, str]:
     interpreter_class()
-    _shut_in(memory_mb, cpu_s)
+    shut_in(memory_mb, cpu_s)
     with open(0, "rb") as file:
         model = file.read()
     network = Network(model, delegate=delegate)
-    for pixels in _pictures(network.input_shape):
+    for pixels in pictures(network.input_shape):
         network.scores(pixels, mean=127.5, std=127.5)
     del network  # frees what was allocated, which is when an overrun of the heap shows
     return {"verdict": "passed"}
 
 
-def _pictures(shape: tuple[int, int]) -> Any:
+def pictures(shape: tuple[int, int]) -> Any:
     """Black, mid-grey, and all grey levels, (height, width, 3) uint8: an index made from pixels
     must stay inside its table for each of them."""
     yield np.zeros((*shape, 3), np.uint8)
@@ -63,7 +69,7 @@ def _pictures(shape: tuple[int, int]) -> Any:
     yield np.resize(np.arange(256, dtype=np.uint8), (*shape, 3))
 
 
-def _shut_in(memory_mb: int, cpu_s: int) -> None:
+def shut_in(memory_mb: int, cpu_s: int) -> None:
     """Limits for this process and whatever it starts; one that the system refuses is left out.
 
     A service under ``SystemCallFilter=~@resources`` may not change its priority, for one.

@@ -143,7 +143,34 @@ def watch(
     in_force: Callable[[], Rules | None] | None = None,
     on_frame: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
-    """Run until the Predictions end, then close the keeper.
+    """Run until the Predictions end, then close the keeper; see ``follow``."""
+    try:
+        return follow(
+            predictions, keeper, rules=rules, labels=labels, nothing=nothing,
+            multi_label=multi_label, snapshots=snapshots, log=log, pins=pins, tally=tally,
+            beside=beside, in_force=in_force, on_frame=on_frame,
+        )  # fmt: skip
+    finally:
+        finish(keeper, beside)
+
+
+def follow(
+    predictions: Iterable[Prediction],
+    keeper: EventSink,
+    *,
+    rules: Rules,
+    labels: tuple[str, ...],
+    nothing: frozenset[str] = frozenset(),
+    multi_label: bool = False,
+    snapshots: bool = True,
+    log: PredictionSink | None = None,
+    pins: Actuator | None = None,
+    tally: Tally | None = None,
+    beside: Onlooker | None = None,
+    in_force: Callable[[], Rules | None] | None = None,
+    on_frame: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """Have the Events kept until the Predictions end; the keeper stays open.
 
     ``in_force`` may change the rules meanwhile; see ``decide``. Predictions of a ``nothing`` label
     are logged like all others but never open an Event.
@@ -164,19 +191,16 @@ def watch(
 
     seen = _observe(predictions, tally, bars, log, pins, on_seen)
     acting = Acting(pins, tally, gap_s=rules.gap_s)
-    try:
-        for event in decide(
-            seen, rules, labels=labels, nothing=nothing, multi_label=multi_label,
-            on_step=on_step, in_force=in_force,
-        ):  # fmt: skip
-            tally.events += 1
-            keeper.put(event, snapshot=snapshots)
-    finally:
-        _finish(keeper, beside)
+    for event in decide(
+        seen, rules, labels=labels, nothing=nothing, multi_label=multi_label,
+        on_step=on_step, in_force=in_force,
+    ):  # fmt: skip
+        tally.events += 1
+        keeper.put(event, snapshot=snapshots)
     return tally
 
 
-def _finish(keeper: EventSink, beside: Onlooker | None) -> None:
+def finish(keeper: EventSink, beside: Onlooker | None) -> None:
     """What was seen until now is kept and told, whatever ended the Predictions."""
     try:
         keeper.flush()

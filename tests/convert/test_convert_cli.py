@@ -1,6 +1,7 @@
 """``sightpost convert`` on a model from elsewhere: sealed and signed, or refused with a code."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sightpost_convert.conversion import Wishes
+from sightpost_convert.signer import version_now
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.cli import app
 from sightpost_edge.errors import ConfigError, SignatureRefused
-from sightpost_edge.manifest import verify_file
+from sightpost_edge.manifest import verify_file, version_numbers
 from sightpost_edge.minikeys import PublicKey, new_keys
 from sightpost_edge.testing import TINY_LABELS, tiny_model
 
@@ -107,13 +109,17 @@ def test_signed_from_end_to_end(convert: Convert, tmp_path: Path) -> None:
     assert call("inspect", path, "--trust", tmp_path / "k.pub").exit_code == 4
 
 
-def test_the_version_is_the_digest_unless_given(convert: Convert, tmp_path: Path) -> None:
+def test_the_version_is_the_time_of_signing_unless_given(convert: Convert, tmp_path: Path) -> None:
+    """So that a later model is a higher version, and a station takes it."""
     key = new_keys()
     (tmp_path / "k.key").write_text(key.to_text(None, comment="test"))
+    before = version_now()
     assert convert(planted.healthy(), "--sign", tmp_path / "k.key").exit_code == 0
     path = tmp_path / "m.tflite"
     manifest = verify_file(path, path.read_bytes(), key.public)
-    assert manifest.version == Bundle.open(path).digest[:12]
+    assert re.fullmatch(r"20\d\d\.[01]\d\.[0-3]\d\.[0-2]\d[0-5]\d", manifest.version)
+    assert version_numbers(before) <= version_numbers(manifest.version)
+    assert version_numbers(manifest.version) <= version_numbers(version_now())
     assert manifest.expires == ""
 
 
@@ -125,6 +131,7 @@ def never(*_: object) -> None:
     ("words", "message"),
     [
         (["--sign", "none.key"], "cannot read the key none.key"),
+        (["--sign", "none.key", "--version", "v3"], "'v3' is no dotted number"),
         (["--target", "pi44"], "did you mean 'pi4'"),
         (["--target", "pi4", "--max-latency-ms", "5"], "needs a pi4 to measure on"),
         (["--display", "de"], "LOCALE=FILE"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sightpost_edge.decide import REASONS, Rules, Step, decide
 from sightpost_edge.errors import ConfigError, DiskFull, SourceLost
 from sightpost_edge.image import JpegImage, RawImage
-from sightpost_edge.records import Event, Prediction
+from sightpost_edge.records import Event, ModelChanged, Prediction
 from sightpost_edge.testing import colour, frame
 
 LABELS = ("deer", "empty", "fox")
@@ -714,7 +714,7 @@ def test_every_reason_is_given_and_each_is_explained() -> None:
         told = decide(shots, Rules(**{"smoothing_s": 0.0, **rules}), labels=LABELS,
                       nothing={"empty"}, on_step=lambda step: given.add(step.reason),
                       in_force=in_force)  # fmt: skip
-        with contextlib.suppress(SourceLost, DiskFull):
+        with contextlib.suppress(SourceLost, DiskFull, ModelChanged):
             list(told)
 
     def lost() -> Iterator[Prediction]:
@@ -724,6 +724,10 @@ def test_every_reason_is_given_and_each_is_explained() -> None:
     def broken() -> Iterator[Prediction]:
         yield look(0.0, FOX)
         raise DiskFull("no space left")
+
+    def replaced() -> Iterator[Prediction]:
+        yield look(0.0, FOX)
+        raise ModelChanged
 
     play(clip(rest, (0.2, {"fox": 0.6}), (1.0, FOX), (2.0, DEER), rest))
     play(clip((0.1, nothing), (0.1, FOX)), smoothing_s=1.0)
@@ -737,6 +741,7 @@ def test_every_reason_is_given_and_each_is_explained() -> None:
     play([look(0.0, FOX, name="a"), look(1.0, FOX, name="b")])
     play(lost())
     play(broken())
+    play(replaced())
     play([*clip((1.0, FOX)), look(60.0, FOX)])
     play(clip((1.0, FOX)), in_force=Switched({0: Rules(), 5: Rules(threshold=0.9)}))
     play(clip((1.0, FOX)), in_force=Switched({0: Rules(), 5: None}))

@@ -169,5 +169,5 @@ def test_a_name_that_is_no_topic_is_refused_at_once(bundle_file: Path, tmp_path:
     else:
         error = ConfigError
     with ExitStack() as held, pytest.raises(error):
-        Station(asked, Bundle.open(bundle_file), held)
+        Station(asked, Bundle.open(bundle_file), held, config=tmp_path / "site.toml")
     assert not (tmp_path / "store").exists()

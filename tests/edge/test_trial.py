@@ -89,7 +89,7 @@ def test_what_the_child_may_not_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     """No file grows beyond 64 KiB, few files open, no core is left, no privilege is gained."""
     probe = (
         "import resource as r, os; "
-        "from sightpost_edge.trial_child import _shut_in; _shut_in(256, 9); "
+        "from sightpost_edge.trial_child import shut_in; shut_in(256, 9); "
         "limits = [r.getrlimit(k)[0] for k in (r.RLIMIT_CORE, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE)]; "
         "privileges = 'NoNewPrivs:\\t1' in open('/proc/self/status').read(); "
         f"file = os.open({str(tmp_path / 'x')!r}, os.O_CREAT | os.O_WRONLY); "

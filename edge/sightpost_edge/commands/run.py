@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from ..bundle import Bundle
     from ..config import Site
+    from ..models.slot import Slot
     from ..pace import Pace
     from ..records import Health
     from ..sources import Source
@@ -27,7 +29,10 @@ TWICE_S = 1.0
 
 
 def run(
-    model: Annotated[Path | None, typer.Option(help="The Bundle to run.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="The Bundle to run, or a folder that `sightpost model` manages."),
+    ] = None,
     source: Annotated[
         str,
         typer.Option(
@@ -53,6 +58,9 @@ def run(
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play a recording at its own speed.")
     ] = False,
+    no_uplink: Annotated[
+        bool, typer.Option("--no-uplink", help="Leave sending to a `sightpost uplink` of its own.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line for each event.")] = False,
 ) -> None:
     """Watch a camera or recording: classify what moves, log predictions, keep events.
@@ -63,7 +71,8 @@ def run(
     played = dataclasses.replace(
         site.camera, loop=loop or site.camera.loop, realtime=realtime or site.camera.realtime
     )
-    _watch(dataclasses.replace(site, camera=played), config=config, json=json)
+    child = None if no_uplink else config
+    _watch(dataclasses.replace(site, camera=played), config=child, json=json)
 
 
 def _site(
@@ -81,22 +90,45 @@ def _site(
 
 
 def _watch(site: "Site", *, config: Path | None, json: bool) -> None:
+    from ..durable import keep_private
+    from ..served import Served
     from ..station import Station
-    from .common import open_bundle
     from .status import Status
 
-    labels = Path(site.labels) if site.labels else None
-    bundle = open_bundle(Path(site.model), labels, threads=site.threads)
-    with ExitStack() as held:
+    keep_private()
+    with Served(site.store_folder) as served, ExitStack() as held:
+        model = _model(site)
+        served.starts("opening the camera and the store")
         station = Station(
-            site, bundle, held, config=config,
+            site, model, held, config=config,
             on_event=lambda event: status.above(lambda: _print_event(event, json=json)),
             on_health=lambda health: status.above(lambda: _say(health)),
         )  # fmt: skip
         status = held.enter_context(closing(Status(station)))
         _end_on_signals(station.source, station.pace)
-        station.watch(status.update, status.waiting)
+        served.watches(station)
+        held.callback(served.over)
+
+        def seen() -> None:
+            served.beat()
+            status.update()
+
+        def waited() -> None:
+            served.beat()
+            status.waiting()
+
+        station.watch(seen, waited)
     _summary(station)
+
+
+def _model(site: "Site") -> "Bundle | Slot":
+    from ..models.slot import Slot
+    from .common import open_bundle
+
+    if Path(site.model).is_dir():
+        return Slot.open(Path(site.model), threads=site.threads)
+    labels = Path(site.labels) if site.labels else None
+    return open_bundle(Path(site.model), labels, threads=site.threads)
 
 
 def _say(health: "Health") -> None:

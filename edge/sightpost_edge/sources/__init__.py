@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from ..errors import ConfigError, SourceUnavailable, nearest
+from ..masking import without_password
 from ..pixels import PHOTO_SUFFIXES
 from ..records import Frame
 from .health import Report, log_health
@@ -29,7 +30,10 @@ class Source(Protocol):
 
     uri: str
     live: bool
-    dropped: int
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were left out for newer ones."""
 
     def __iter__(self) -> Iterator[Frame]:
         """The Frames, in order."""
@@ -94,9 +98,9 @@ def _scheme(uri: str) -> str:
         if glob.has_magic(uri):
             return "folder"
     except OSError as exc:
-        raise SourceUnavailable(f"cannot look at {uri}: {exc.strerror}") from exc
+        raise SourceUnavailable(f"cannot look at {without_password(uri)}: {exc.strerror}") from exc
     raise SourceUnavailable(
-        f"no file, folder or camera at {uri}",
+        f"no file, folder or camera at {without_password(uri)}",
         hint="sources: a path, a camera number, or " + ", ".join(f"{s}://" for s in SCHEMES),
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ConfigError, MissingExtra, SourceUnavailable, first_line
 from ..image import Image
+from ..masking import without_password
 from ..records import Pixels
 from . import picamera_controls as controls
 from . import say_unused
@@ -43,7 +44,9 @@ def picamera_source(
     """``picamera://0``: the first camera of ``rpicam-hello --list-cameras``."""
     number = uri.split("://", 1)[1] or "0"
     if not number.isdigit():
-        raise ConfigError(f"{uri}: not a camera number", hint="the first camera is picamera://0")
+        raise ConfigError(
+            f"{without_password(uri)}: not a camera number", hint="the first camera is picamera://0"
+        )
     controls.check(camera)
     unused = {"realtime", "loop"}
     say_unused(uri, camera, used=set(CameraSettings.__dataclass_fields__) - unused)

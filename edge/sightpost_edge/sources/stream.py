@@ -16,6 +16,7 @@ import cv2
 
 from ..errors import SourceUnavailable
 from ..image import RawImage
+from ..masking import without_password
 from . import say_unused
 from .camera import READ_SHARE, Camera, Shot
 from .health import Report, log_health
@@ -25,11 +26,6 @@ from .multipart import Parts
 from .settings import DEFAULTS, CameraSettings
 
 CHUNK = 1 << 18
-_USER = re.compile(r"://[^?#]*@")
-_ODD_USER = re.compile(r"://[^/@?#]*:(?!\d*(?:[/?#]|$)).*@")
-_SECRET = re.compile(
-    r"([^?&#/=_]*(?:pas|pw|token|key|secret|auth)[^?&#/=_]*)=.*?(?=[&#]|_[a-z]+=|$)", re.IGNORECASE
-)
 _CHALLENGES = re.compile(r",\s*(?=(?:Digest|Basic)\s+\w+\s*=)", re.IGNORECASE)
 _DIGESTS = {"MD5": "md5", "SHA": "sha1", "SHA-256": "sha256"}
 
@@ -42,17 +38,6 @@ def stream_source(
     say_unused(name, camera, used=set())
     timeout_s = camera.stall_s * READ_SHARE
     return LiveSource(name, lambda: open_stream(uri, timeout_s), camera=camera, report=report)
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may appear in logs and events.
-
-    Rather too little than too much: passwords hold ``/``, ``@`` and ``?`` that nobody has encoded,
-    a user name alone may be a token, and cameras call their keys ``loginpas``, ``user_pwd`` or,
-    in a path, ``/user=admin_password=..._channel=1``.
-    """
-    masked = _ODD_USER.sub("://***@", _USER.sub("://***@", uri))
-    return _SECRET.sub(r"\1=***", masked)
 
 
 def open_stream(uri: str, timeout_s: float) -> Camera:

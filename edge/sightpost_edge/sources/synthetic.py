@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 from ..conveyor import Belt
 from ..errors import ConfigError, nearest
 from ..image import RawImage
+from ..masking import without_password
 from ..records import Pixels
 from . import say_unused
 from .camera import Ended, Shot
@@ -47,13 +48,17 @@ def synthetic_source(
     options = dict(_DEFAULTS)
     for key, text in parse_qsl(urlsplit(uri).query):
         if key not in options:
-            raise ConfigError(f"unknown option {key!r} in {uri}", hint=nearest(key, options))
+            raise ConfigError(
+                f"unknown option {key!r} in {without_password(uri)}", hint=nearest(key, options)
+            )
         try:
             options[key] = float(text)
         except ValueError as exc:
-            raise ConfigError(f"{key}={text!r} in {uri} is not a number") from exc
+            raise ConfigError(f"{key}={text!r} in {without_password(uri)} is not a number") from exc
     if not (options["fps"] > 0 and options["seconds"] >= 0):
-        raise ConfigError(f"fps must be positive and seconds not negative in {uri}")
+        raise ConfigError(
+            f"fps must be positive and seconds not negative in {without_password(uri)}"
+        )
     say_unused(uri, camera, used=set())
     return LiveSource(
         uri,

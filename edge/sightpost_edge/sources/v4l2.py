@@ -10,6 +10,7 @@ import cv2
 
 from ..errors import SourceUnavailable
 from ..image import Image, RawImage, YuvImage
+from ..masking import without_password
 from ..records import Pixels
 from . import local_path, say_unused
 from .camera import READ_SHARE, Shot
@@ -125,7 +126,7 @@ def _open_device(device: str) -> Any:
     if not os.path.exists(device):
         found = sorted(str(p) for p in Path("/dev").glob("video[0-9]*"))
         raise SourceUnavailable(
-            f"no camera at {device}",
+            f"no camera at {without_password(device)}",
             hint=f"found: {', '.join(found)}"
             if found
             else "no video device is connected; a Raspberry Pi camera module is picamera://0",

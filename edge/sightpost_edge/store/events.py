@@ -105,10 +105,15 @@ class EventStore:
         """What ``write_all`` will write."""
         return pending_health(health, self.read_clock(), self.run, live=self.live)
 
-    def pending_run(self, rules: str) -> PendingRun:
-        """Other rules from now on: what follows belongs to a run of its own, which says so."""
+    def pending_run(self, rules: str, **model: str) -> PendingRun:
+        """Other rules from now on: what follows belongs to a run of its own, which says so.
+
+        ``model``, ``model_digest`` and ``model_path`` where it is another model, too.
+        """
         self.run += 1
-        self._origin = {**self._origin, "run": self.run}
+        self._whole = {**self._whole, **model}
+        of_events = {name: text for name, text in model.items() if name in self._origin}
+        self._origin = {**self._origin, **of_events, "run": self.run}
         return PendingRun({"run": self.run, **self._run_row(rules)})
 
     def write(self, event: Event, *, snapshot: bool = True) -> StoredEvent:

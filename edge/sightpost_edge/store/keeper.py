@@ -152,9 +152,13 @@ class Keeper:
     def _work(self) -> None:
         try:
             while self._turn():
-                self.turns += 1
+                self._went_on()
         except BaseException as exc:  # noqa: BLE001 - raised again in the thread that asks
             self._error = exc
+
+    def _went_on(self) -> None:
+        """The disk answers: what watches over this thread counts on it."""
+        self.turns += 1
 
     def _turn(self) -> bool:
         """Write what has come, do what is due; whether there will be more."""
@@ -182,6 +186,7 @@ class Keeper:
             for kept in written:
                 self._kept.put(kept)
             self._waiting.written(group)
+            self._went_on()
             self._housekeeping.changed([one.seq for one in group if isinstance(one, PendingClip)])
 
     def _is_full(self, exc: DiskFull, *, last: bool) -> None:

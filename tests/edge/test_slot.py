@@ -1,0 +1,204 @@
+"""A station's model is replaced while its camera stays open, and put back where it is no good."""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from sightpost_edge.bundle import Bundle
+from sightpost_edge.config import Site
+from sightpost_edge.errors import ModelError
+from sightpost_edge.models.folder import Installed, ModelFolder
+from sightpost_edge.models.probation import OnProbation, Verdict
+from sightpost_edge.models.slot import UNCLEAN, Slot
+from sightpost_edge.models.versions import id_of
+from sightpost_edge.sinks.gpio import PinSettings
+from sightpost_edge.sources.settings import CameraSettings
+from sightpost_edge.station import Station
+from sightpost_edge.store import StoredEvent, read_events, read_health
+from sightpost_edge.testing import tiny_bundle
+
+from .test_sources import write_clip
+
+GOLDEN = (("red",), ("green",), ("blue",), ("red", "green"))
+"""Each makes another file of the same model."""
+
+
+def install(folder: ModelFolder, version: int, **changes: object) -> Installed:
+    """As ``sightpost model install FILE --unsigned`` does, without its checks."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    file = tiny_bundle(folder.path / "new.tflite", golden=GOLDEN[version - 1], **changes)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    one = Installed(id_of(str(version), digest), "tiny", str(version), digest, Path(), False)
+    with folder.changing():
+        return folder.adopt(file, one)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ModelFolder:
+    made = ModelFolder(tmp_path / "models")
+    first = install(made, 1)
+    made.trial_ended(first)
+    return made
+
+
+class Scene:
+    """A station that runs for as long as the test says; red, green and blue, 15 a second."""
+
+    def __init__(self, folder: ModelFolder, store: Path, **more: object) -> None:
+        clip = write_clip(store.parent / "clip.avi", frames_each=8, fps=15)
+        self.site = Site(
+            model=str(folder.path), source=str(clip), store=str(store), snapshots=False,
+            camera=CameraSettings(realtime=True, loop=True), rules={"switch_s": 0.2},
+            **more,  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.told: list[StoredEvent] = []
+        self.frames: list[tuple[int, str]] = []
+        """Index of each picture, and the digest of the model that saw it."""
+
+    def run(self, look: Callable[[Station], bool], timeout_s: float = 20.0) -> Station:
+        """Until ``look`` says that it is enough."""
+        end_s = time.monotonic() + timeout_s
+
+        def on_frame() -> None:
+            self.frames.append((station.source.pictures, station.bundle.digest))
+            if look(station) or time.monotonic() > end_s:
+                station.source.close()
+
+        with ExitStack() as held:
+            slot = Slot.open(Path(self.site.model))
+            station = Station(self.site, slot, held, on_event=self.told.append)
+            station.watch(on_frame, lambda: None)
+        return station
+
+
+def test_a_new_model_takes_over_within_two_seconds(folder: ModelFolder, tmp_path: Path) -> None:
+    """One picture at most is left out; every event names the model that saw it, none two."""
+    scene, installed_s, first_s = Scene(folder, tmp_path / "store"), 0.0, 0.0
+    old = folder.current()
+    new: Installed | None = None
+    assert old is not None
+
+    def look(station: Station) -> bool:
+        nonlocal new, installed_s, first_s
+        if station.tally.frames == 30:
+            new, installed_s = install(folder, 2), time.monotonic()
+        if new is not None and station.bundle.digest == new.digest and not first_s:
+            first_s = time.monotonic()
+        return bool(first_s) and time.monotonic() > first_s + 2.5
+
+    scene.run(look)
+    assert new is not None
+    assert 0 < first_s - installed_s < 2.0
+    numbers = [number for number, _ in scene.frames]
+    assert max(b - a for a, b in pairwise(numbers)) <= 2
+    assert [digest for _, digest in scene.frames] == sorted(
+        (digest for _, digest in scene.frames), key=[old.digest, new.digest].index
+    )
+    assert {event.model_digest for event in read_events(tmp_path / "store")} == {
+        old.digest, new.digest,
+    }  # fmt: skip
+    cut = [event for event in scene.told if event.reason == "model changed"]
+    assert len(cut) <= 1
+    assert [row.detail for row in read_health(tmp_path / "store") if row.ok] == [
+        f"model {new} has taken over"
+    ]
+
+
+def test_a_model_that_fails_its_trial_is_put_back(folder: ModelFolder, tmp_path: Path) -> None:
+    """At once, without the camera noticing; it is told to whoever watches over the station."""
+    scene = Scene(folder, tmp_path / "store")
+    old = folder.current()
+    assert old is not None
+    judged: list[str] = []
+
+    def look(station: Station) -> bool:
+        if station.tally.frames == 10:
+            install(folder, 2)
+        classifier = station.models.classifier
+        if isinstance(classifier, OnProbation) and not judged:
+            judged.append(station.bundle.digest)
+            classifier._end(Verdict(False, "it is slow"))
+        return bool(judged) and station.bundle.digest == old.digest
+
+    station = scene.run(look)
+    assert judged != [old.digest]
+    assert station.bundle.digest == old.digest
+    assert folder.current() == old
+    assert folder.state().outcomes[-1].why == "it is slow"
+    rows = [row for row in read_health(tmp_path / "store") if row.fault == "model"]
+    assert [row.ok for row in rows] == [True, False, True]
+    assert "rolled back" in rows[1].detail
+
+
+def test_a_model_that_does_not_fit_the_pins_is_left(folder: ModelFolder, tmp_path: Path) -> None:
+    """The station's own rules and pins are a reason, too; it goes on with what it had."""
+    pytest.importorskip("gpiozero")
+    scene = Scene(folder, tmp_path / "store")
+    old = folder.current()
+    assert old is not None
+
+    def look(station: Station) -> bool:
+        if station.tally.frames == 10:
+            object.__setattr__(station.site, "pins", [PinSettings(17, ["fox"])])
+            install(folder, 2)
+        return folder.current() == old and station.tally.frames > 12
+
+    station = scene.run(look)
+    assert station.bundle.digest == old.digest
+    assert "fox" in folder.state().outcomes[-1].why
+
+
+def test_a_run_that_died_in_a_trial_costs_the_model_the_trial(folder: ModelFolder) -> None:
+    old = folder.current()
+    new = install(folder, 2)
+    folder.trial_begun(new)
+    slot = Slot.open(folder.path)
+    assert old is not None
+    assert slot.bundle.digest == old.digest
+    assert folder.state().outcomes[-1].why == UNCLEAN
+    assert not slot.on_trial
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_trial(folder: ModelFolder) -> None:
+    new = install(folder, 2)
+    for _ in range(3):
+        slot = Slot.open(folder.path)
+        assert slot.on_trial
+        assert slot.bundle.digest == new.digest
+        slot.close()
+
+
+@pytest.mark.parametrize("damage", [b"", b"TFL3 no more", None])
+def test_a_damaged_model_is_no_reason_to_go_dark(
+    folder: ModelFolder, damage: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one before it goes on, and that is said."""
+    old = folder.current()
+    new = install(folder, 2)
+    folder.trial_ended(new)
+    if damage is None:
+        shutil.rmtree(new.path.parent)
+    else:
+        new.path.chmod(0o600)
+        new.path.write_bytes(damage)
+    assert old is not None
+    assert Slot.open(folder.path).bundle.digest == old.digest
+    assert caplog.records
+
+
+def test_no_model_is_installed(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model is installed"):
+        Slot.open(tmp_path)
+
+
+def test_a_file_stays_what_it_is(tmp_path: Path) -> None:
+    slot = Slot(Bundle.open(tiny_bundle(tmp_path / "tiny.tflite")))
+    slot.tick()
+    assert not slot.changes()
+    assert slot.name == ""
