@@ -11,6 +11,9 @@ COMMANDS = (
     ("replay",), ("why",), ("events",), ("events", "list"), ("events", "show"),
     ("events", "health"), ("events", "count"), ("events", "chart"), ("events", "mark"),
     ("events", "unmark"), ("events", "samples"), ("events", "export"), ("uplink",),
+    ("service",), ("service", "install"), ("service", "status"), ("service", "logs"),
+    ("service", "uninstall"), ("doctor",), ("support",), ("model",), ("model", "install"),
+    ("model", "list"), ("model", "use"), ("model", "rollback"), ("model", "trust"),
     ("keys",), ("keys", "new"), ("keys", "show"),
 )  # fmt: skip
 

@@ -28,10 +28,14 @@ DEVICE_COMMANDS = {
     "why": "sightpost_edge.commands.why:why",
     "uplink": "sightpost_edge.commands.uplink:uplink",
     "keys": "sightpost_edge.commands.keys:keys",
+    "service": "sightpost_edge.commands.service:service",
+    "model": "sightpost_edge.commands.model:model",
+    "doctor": "sightpost_edge.commands.doctor:doctor",
+    "support": "sightpost_edge.commands.support:support",
 }
 ORDER = (
     "demo", "data", "train", "convert", "inspect", "bench", "classify", "run", "events", "why",
-    "replay", "uplink", "keys",
+    "replay", "service", "doctor", "support", "uplink", "model", "keys",
 )  # fmt: skip
 
 
@@ -96,7 +100,7 @@ app = typer.Typer(
     help="From a folder of labelled photos to a camera that logs what it sees.",
     epilog="Exit codes: 0 done, 2 usage, 3 photos, 4 model, 5 camera or recording, 6 missing "
     "extra, 7 store or disk, 8 conversion refused, 9 training, 10 target, 11 pins, "
-    "12 nothing could be sent, "
+    "12 nothing could be sent, 13 the doctor found a fault, 14 service, "
     "130 interrupted, 141 the reader of the output went away.",
 )
 

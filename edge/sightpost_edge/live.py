@@ -83,8 +83,13 @@ def write_live(folder: Path, live: Live) -> None:
 
 def read_live(folder: Path) -> Live | None:
     """What a run wrote last, None where none did or the file is damaged; see ``is_fresh``."""
+    return read_live_file(live_path(folder))
+
+
+def read_live_file(path: Path) -> Live | None:
+    """The same of a file whose place is known: a service's lies in /run/sightpost/NAME."""
     try:
-        return _parsed(read_object(live_path(folder)))
+        return _parsed(read_object(path))
     except (OSError, *DAMAGED):
         return None
 

@@ -120,9 +120,10 @@ def test_the_example_site_file_is_valid_without_its_comments() -> None:
 
 PAGES = (
     "README.md", "systemd/README.md", "docs/training.md", "docs/conversion.md", "docs/signing.md",
-    "docs/running.md", "docs/mqtt.md", "docs/science.md",
+    "docs/running.md", "docs/mqtt.md", "docs/science.md", "docs/updates.md", "docs/doctor.md",
+    "docs/raspberry-pi.md",
 )  # fmt: skip
-GROUPS = ("data", "events", "keys")
+GROUPS = ("data", "events", "keys", "model", "service")
 """Commands whose options stand in the sections of their sub-commands."""
 
 

@@ -47,6 +47,12 @@ def open_bundle(
     return bundle
 
 
+def ask(question: str) -> bool:
+    """A yes or no on the terminal; Typer's own question leaves a blank on stdout."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def as_json(record: Any) -> str:
     """A dataclass or mapping as one JSON line."""
     plain = record if isinstance(record, Mapping) else dataclasses.asdict(record)

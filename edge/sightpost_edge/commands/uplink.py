@@ -37,9 +37,11 @@ def uplink(
     `sightpost run` does this itself where its config names a broker; this command is for a unit of
     its own, or for sending now and then.
     """
+    from ..durable import keep_private
     from ..store.outbox import store_id
     from ..uplink.service import only_one, send_waiting
 
+    keep_private()
     site = _site(config, store)
     if once:
         store_id(site.store_folder)  # a StoreError where there is none: nothing could ever come

@@ -1,0 +1,199 @@
+"""The cameras: there, free, permitted, and showing something."""
+
+import errno
+import os
+import re
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .access import check_access
+from .devices import devices, wanted_device
+from .finding import Finding, Level
+from .holders import Holder, holders
+from .host import Host
+from .picture import Seen, look
+
+if TYPE_CHECKING:
+    from ..live import Live
+
+REACHED_S = 3.0
+
+
+def check_devices(host: Host) -> Iterator[Finding]:
+    """Cameras that are plugged in, and whether the configured one is among them."""
+    name, found = "cameras.devices", list(devices(host))
+    listed = ", ".join(f"{one.file} ({one.name})" for one in found)
+    wanted = wanted_device(host)
+    if wanted is not None and not host.exists(wanted):
+        others = f"found: {listed}" if listed else "no camera is plugged in"
+        yield Finding(
+            name, "fault", f"no camera at {wanted}; {others}",
+            why="the station cannot start; after unplugging a camera may come back with another "
+            "number",
+            fix=f"ls -l /dev/v4l/by-id/ && {host.sudo(f'nano {host.config}')}"
+            if found else "lsusb",
+        )  # fmt: skip
+        return
+    yield Finding(name, "ok", f"found: {listed}" if listed else "no USB camera is plugged in")
+    lasting = _lasting_name(host, wanted)
+    if wanted and lasting:
+        yield Finding(
+            name, "note", f"{wanted} may be another camera after the next start",
+            why="numbers are given in the order in which cameras answer",
+            fix=f'Set source = "{lasting}" in {host.config}',
+        )  # fmt: skip
+
+
+def _lasting_name(host: Host, wanted: str | None) -> str:
+    if wanted is None or not re.fullmatch(r"/dev/video\d+", wanted):
+        return ""
+    for link in host.glob("dev/v4l/by-id/*"):
+        if link.is_symlink() and os.path.basename(os.readlink(link)) == wanted[len("/dev/") :]:
+            return host.shown(link)
+    return ""
+
+
+def check_busy(host: Host) -> Iterator[Finding]:
+    """Who holds the cameras: only one program can."""
+    name = "cameras.busy"
+    files = _camera_files(host)
+    if not files:
+        yield Finding(name, "ok", "no camera that somebody could hold")
+        return
+    found, all_seen = holders(host, files)
+    running = host.live() is not None
+    ours = [x for x in found if x.is_run_of(host.station) or (running and x.name == "sightpost")]
+    others = [one for one in found if one not in ours]
+    for one in others:
+        yield Finding(
+            name, "note" if _matters_not(host, one) else "fault",
+            f"{one.file} is held by {one.name} (process {one.pid})",
+            why="the station cannot open the camera while another program has it",
+            fix=host.sudo(one.end()),
+        )  # fmt: skip
+    for one in ours:
+        yield Finding(name, "ok", f"{one.file} is held by this station's run ({one.pid})")
+    if not found:
+        yield Finding(
+            name, "ok" if all_seen else "note", "nobody holds a camera"
+            + ("" if all_seen else ", as far as this user can see"),
+            why="" if all_seen else "other users' programs are seen by root only",
+            fix="" if all_seen else f"sudo sightpost doctor {host.station}".strip(),
+        )  # fmt: skip
+
+
+def _matters_not(host: Host, holder: Holder) -> bool:
+    """Without a config, or for a camera that is not the configured one."""
+    if host.site is None:
+        return True
+    wanted = wanted_device(host)
+    if wanted is None:
+        return not host.site.source.startswith("picamera:")
+    return host.path(wanted).resolve() != host.path(holder.file).resolve()
+
+
+def _camera_files(host: Host) -> list[str]:
+    """Files that one program holds at a time: what the config names, else every camera's."""
+    found = [one.file for one in devices(host)]
+    if host.is_pi or (host.site and host.site.source.startswith("picamera:")):
+        found += [f"/dev/{path.name}" for path in host.glob("dev/media*")]
+    wanted = wanted_device(host)
+    if wanted and host.exists(wanted) and wanted not in found:
+        found.append(wanted)
+    return found
+
+
+def check_stream(host: Host) -> Iterator[Finding]:
+    """A network camera can be reached."""
+    name, source = "cameras.stream", host.site.source if host.site else ""
+    parts = urlsplit(source) if source.startswith(("rtsp", "http")) else None
+    if parts is None or not parts.hostname:
+        yield Finding(name, "ok", "no network camera is asked for")
+        return
+    port = parts.port or {"rtsp": 554, "rtsps": 322, "https": 443}.get(parts.scheme, 80)
+    place = f"{parts.hostname}:{port}"
+    refused = _refusal(parts.hostname, port)
+    if refused is None:
+        yield Finding(name, "ok", f"{place} answers")
+        return
+    what, fix = refused
+    yield Finding(
+        name, "fault", f"{place}: {what}", why="the station sees nothing until it answers", fix=fix
+    )
+
+
+def _refusal(hostname: str, port: int) -> tuple[str, str] | None:
+    try:
+        socket.create_connection((hostname, port), timeout=REACHED_S).close()
+    except socket.gaierror:
+        return "no such name in this network", f"getent hosts {hostname}"
+    except TimeoutError:
+        return f"no answer within {REACHED_S:g} s", f"ping -c 3 {hostname}"
+    except ConnectionRefusedError:
+        return "the device is there and offers no stream at this port", f"ping -c 3 {hostname}"
+    except OSError as exc:
+        if exc.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+            return "it cannot be reached from this network", "ip -br address; ip route"
+        return exc.strerror or str(exc), f"ping -c 3 {hostname}"
+    return None
+
+
+def check_picture(host: Host) -> Iterator[Finding]:
+    """What the camera shows: by a run's own word, else in a few test frames."""
+    name = "cameras.picture"
+    live = host.live()
+    if live is not None:
+        yield _of_a_run(live)
+    elif host.site is None or not host.site.source:
+        yield Finding(name, "ok", "no source is configured: no picture was taken")
+    else:
+        yield _judged(look(host, host.site))
+
+
+def _of_a_run(live: "Live") -> Finding:
+    if live.fault:
+        return Finding(
+            "cameras.picture", "fault", f"the run sees: {live.fault} ({live.detail})",
+            why="nothing is classified while it lasts", fix=_REMEDIES.get(live.fault, _CABLE),
+        )  # fmt: skip
+    return Finding(
+        "cameras.picture", "ok", f"the run sees well, {live.fps:.1f} pictures per second"
+    )
+
+
+_CABLE = "Look at the camera's cable and power, then: sightpost doctor again"
+_LENS = "Look at what is in front of the lens: cap, dirt, dew, a spider's web"
+_REMEDIES = {
+    "black": "Take the cap off the lens; at night switch the camera's light on",
+    "white": "Shade the lens, or set [camera] exposure_us and gain lower",
+    "blurred": 'Clean the lens and focus it; on a Camera Module 3: autofocus = "continuous"',
+    "covered": _LENS,
+    "frozen": _CABLE,
+}
+
+
+def _judged(seen: Seen) -> Finding:
+    name = "cameras.picture"
+    if not seen.frames:
+        return Finding(
+            name, "fault", f"no picture: {seen.failure}",
+            why="the station cannot start", fix=seen.hint[:1].upper() + seen.hint[1:] or _CABLE,
+        )  # fmt: skip
+    shown = f"{seen.frames} pictures of {seen.width} x {seen.height}"
+    if not seen.fault:
+        return Finding(name, "ok", f"{shown}, well lit and sharp")
+    level: Level = "warning" if seen.fault == "blurred" else "fault"
+    why = {
+        "blurred": "a lens out of focus costs most of what the model has learnt; a plain wall "
+        "looks the same",
+        "frozen": "the camera repeats one picture: whatever happens is not seen",
+    }.get(seen.fault, "pictures on which nothing can be seen are never classified")
+    return Finding(
+        name, level, f"{shown}, {seen.fault}: {seen.detail}",
+        why=why, fix=_REMEDIES.get(seen.fault, _CABLE),
+    )  # fmt: skip
+
+
+CHECKS = (check_devices, check_busy, check_access, check_stream, check_picture)

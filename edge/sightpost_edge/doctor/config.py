@@ -1,0 +1,88 @@
+"""Whether the station's config can be read: everything else is looked at as it says."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..masking import without_password
+from .finding import Finding
+from .host import CONFIG_FOLDER, Host
+
+
+def check_file(host: Host) -> Iterator[Finding]:
+    """It is there, it is TOML, and every key is known."""
+    if host.config is None:
+        yield _none_named(host)
+    elif not host.native:
+        yield Finding(
+            "config.file", "note", f"{host.config} is not read",
+            why="numpy or OpenCV cannot be loaded; neither camera, model nor broker is looked at",
+        )  # fmt: skip
+    elif host.site is None and _is_hidden(host.config):
+        yield Finding(
+            "config.file", "note", f"{host.config} may be read by root and the service only",
+            why="neither camera, model nor broker is looked at",
+            fix=f"sudo sightpost doctor {host.station or f'--config {host.config}'}",
+        )  # fmt: skip
+    elif host.site is None:
+        yield Finding(
+            "config.file", "fault", host.trouble or f"{host.config} cannot be read",
+            why="the station does not start, and what it uses cannot be looked at here",
+            fix=_mend(host, host.config),
+        )  # fmt: skip
+    else:
+        source = without_password(host.site.source) or "no source"
+        yield Finding("config.file", "ok", f"{host.config}: {source}, store {host.store}")
+
+
+def _none_named(host: Host) -> Finding:
+    stations = [path.stem for path in host.glob(f"{CONFIG_FOLDER}/*.toml")]
+    if not stations:
+        return Finding("config.file", "ok", "no station was named: only the machine is looked at")
+    return Finding(
+        "config.file", "note", f"there are stations here: {', '.join(stations)}",
+        why="without a name neither camera, model nor broker is looked at",
+        fix=f"sightpost doctor {stations[0]}",
+    )  # fmt: skip
+
+
+def _is_hidden(path: Path) -> bool:
+    try:
+        return path.exists() and not os.access(path, os.R_OK)
+    except OSError:  # the folder is hidden as well
+        return True
+
+
+def _mend(host: Host, path: Path) -> str:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        if host.station:
+            return host.sudo(f"sightpost service install {host.station}")
+        return f"ls {path.parent}"
+    except OSError:
+        return f"ls -l {path}"
+    return host.sudo(f"nano {path}")
+
+
+def check_secrets(host: Host) -> Iterator[Finding]:
+    """A camera's password in the config is nobody else's business."""
+    if host.config is None or host.site is None or "@" not in host.site.source:
+        yield Finding("config.secrets", "ok", "the config holds no password")
+        return
+    try:
+        mode = host.config.stat().st_mode
+    except OSError:
+        return
+    if mode & stat.S_IROTH:
+        yield Finding(
+            "config.secrets", "warning", f"everybody can read {host.config}: it has a password",
+            why="any program on this machine can look through the camera",
+            fix=host.sudo(f"chmod o-rwx {host.config}"), safe=True,
+        )  # fmt: skip
+    else:
+        yield Finding("config.secrets", "ok", f"{host.config} is not for everybody to read")
+
+
+CHECKS = (check_file, check_secrets)

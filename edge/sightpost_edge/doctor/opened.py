@@ -1,0 +1,145 @@
+"""The station's model, opened and timed in a child: what the checks of ``model`` talk about."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .host import CRASHED, STATE_FOLDER, Host
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+
+CHILD_S = 40.0
+"""A trial may take 10 s, golden frames on a Zero 2 two more, imports five."""
+TIMED_S, LEAST_RUNS = 0.7, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What came of opening the model; ``error`` is the class of what was raised, "" for nothing.
+
+    ``model`` is the file, or the model folder. ``worst_off`` is the share of its tolerance that the
+    worst golden frame used up. ``conversion`` is the contract's. ``expires`` is the last day of the
+    signature, "" for ever; ``key`` the trusted key's name, "" where none is trusted.
+    """
+
+    model: str = ""
+    error: str = ""
+    message: str = ""
+    hint: str = ""
+    id: str = ""
+    verified: bool = False
+    labels: int = 0
+    kind: str = ""
+    golden: int = 0
+    worst_off: float = 0.0
+    has_novelty: bool = False
+    conversion: dict[str, Any] = field(default_factory=dict)
+    median_ms: float = 0.0
+    threads: int = 1
+    key: str = ""
+    expires: str = ""
+    expired: bool = False
+    signed: bool = False
+
+
+def opened(host: Host) -> Opened | None:
+    """The model of this station; None where no station, or none with a model, was named."""
+    return host.once("model", lambda: _opened(host))
+
+
+def place(host: Host) -> Path | None:
+    """The model folder of a service, else what the config names."""
+    own = host.path(STATE_FOLDER / host.station / "models")
+    if host.station and (own / "current").is_symlink():
+        return own
+    if host.site is not None and host.site.model:
+        return Path(host.site.model)
+    return own if host.station and own.is_dir() else None
+
+
+def _opened(host: Host) -> Opened | None:
+    path = place(host)
+    if path is None:
+        return None
+    labels = host.site.labels if host.site else ""
+    threads = host.site.threads if host.site else 0
+    question = {"model": str(path), "labels": labels, "threads": threads}
+    said = host.ask("opened", question, timeout_s=CHILD_S)
+    if CRASHED in said:
+        return Opened(str(path), "ModelError", f"opening {path} {said[CRASHED]}")
+    return Opened(**said)
+
+
+def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+    """The child: open it as a run would, time it, and tell."""
+    from ..errors import SightpostError
+
+    path = Path(question["model"])
+    try:
+        bundle, more = _bundle(path, question)
+        return asdict(_described(bundle, more))
+    except SightpostError as exc:
+        return asdict(Opened(str(path), type(exc).__name__, str(exc), exc.hint))
+
+
+def _bundle(path: Path, question: Mapping[str, Any]) -> "tuple[Bundle, dict[str, Any]]":
+    from ..bundle import Bundle
+    from ..commands.common import read_labels
+
+    if path.is_dir():
+        return _current(path, question["threads"])
+    names = read_labels(Path(question["labels"])) if question["labels"] else None
+    bundle = Bundle.open(path, labels=names, threads=question["threads"], every_golden=True)
+    return bundle, {"model": str(path)}
+
+
+def _current(path: Path, threads: int) -> "tuple[Bundle, dict[str, Any]]":
+    from ..clock import now
+    from ..errors import ModelError
+    from ..models.folder import ModelFolder
+
+    folder = ModelFolder(path)
+    one = folder.current()
+    if one is None:
+        raise ModelError(
+            f"{path} has no current model that is whole", hint="sightpost model list shows them"
+        )
+    more: dict[str, Any] = {"model": str(path), "id": one.id, "signed": one.signed}
+    key = folder.trusted()
+    if key is not None:
+        manifest = folder.verify(one, key)
+        more |= {"key": key.name, "expires": manifest.expires,
+                 "expired": manifest.expired(now().date())}  # fmt: skip
+    return folder.open(one, threads=threads), more
+
+
+def _described(bundle: "Bundle", more: Mapping[str, Any]) -> Opened:
+    from ..golden import score_tolerance
+
+    contract = bundle.contract
+    pairs = zip(contract.golden, bundle.golden, strict=False)
+    used = [result.scores_off / score_tolerance(golden, contract) for golden, result in pairs]
+    return Opened(
+        verified=bundle.verified, labels=len(contract.labels), kind=contract.kind,
+        golden=len(bundle.golden), worst_off=max(used, default=0.0),
+        has_novelty=bundle.novelty is not None, conversion=dict(contract.conversion),
+        median_ms=_median_ms(bundle), threads=bundle.network.threads, **more,
+    )  # fmt: skip
+
+
+def _median_ms(bundle: "Bundle") -> float:
+    import numpy as np
+
+    pixels = np.zeros((*bundle.network.input_shape, 3), np.uint8)
+    contract = bundle.contract
+    taken_ms: list[float] = []
+    end_s = time.perf_counter() + TIMED_S
+    while len(taken_ms) < LEAST_RUNS or time.perf_counter() < end_s:
+        began_s = time.perf_counter()
+        bundle.network.outputs(pixels, mean=contract.mean, std=contract.std)
+        taken_ms.append((time.perf_counter() - began_s) * 1000)
+    return statistics.median(taken_ms)

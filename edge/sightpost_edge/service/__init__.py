@@ -1,0 +1,1 @@
+"""A station as a systemd service: put on the machine, looked at, taken away again."""

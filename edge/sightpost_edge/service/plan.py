@@ -1,0 +1,208 @@
+"""The plans: which steps make a station, which take it away, and how a plan is carried out."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ..lives import REBOOT
+from .machine import Machine
+from .managed import Off, Reloaded, Running
+from .places import CONFIGS, README, RULES, STATES, UNITS, USER, Places
+from .steps import (
+    UNITS_CHANGED,
+    Account,
+    AccountGone,
+    DeviceRule,
+    File,
+    Folder,
+    Gone,
+    Model,
+    Step,
+)
+from .units import TEMPLATES, camera_drop_in, shipped, unit, uplink_drop_in
+from .wish import Station
+
+Say = Callable[[str], object]
+
+CONFIG_CHANGED, PASSWORD_CHANGED = "config", "password"
+_RULES = {
+    "/dev/dma_heap/*": 'SUBSYSTEM=="dma_heap", GROUP="sightpost", MODE="0660"',
+    "/dev/gpiochip*": 'SUBSYSTEM=="gpio", KERNEL=="gpiochip*", GROUP="sightpost", MODE="0660"',
+}
+"""Raspberry Pi OS gives these to the groups video and gpio; Debian leaves them to root alone."""
+
+
+def install_steps(machine: Machine, station: Station) -> list[Step]:
+    """What makes a station, in order; nothing of it runs before all of it is there."""
+    places = station.places
+    groups = ("video", "render", "gpio") if station.site.pins else ("video", "render")
+    owner = f"{USER}:{USER}"
+    steps: list[Step] = [
+        Account(groups),
+        Folder(STATES),
+        Folder(places.state, owner, 0o750),
+        Folder(CONFIGS),
+    ]
+    if station.key is not None:
+        steps.append(File(places.key, station.key.encode()))
+    if station.model is not None:
+        signed = station.key is not None or machine.path(places.key).exists()
+        steps.append(Model(station.model, places.models, program(machine), signed))
+    steps.append(
+        File(places.config, station.config.encode(), f"root:{USER}", 0o640, tells=CONFIG_CHANGED)
+    )
+    if station.password is not None:
+        steps.append(
+            File(places.password, station.password, mode=0o600, tells=PASSWORD_CHANGED, secret=True)
+        )
+    if rules := _rules(machine, station):
+        steps.append(DeviceRule(rules))
+    return [*steps, *_unit_files(machine, station), *_units(station)]
+
+
+def uninstall_steps(machine: Machine, places: Places, *, delete_data: bool) -> list[Step]:
+    """What takes a station away; the unit files go with the last one, data only where told."""
+    steps: list[Step] = [Off(unit) for unit in (places.reboot, places.camera, places.uplink)]
+    steps += [
+        Gone(places.drop_in(unit), tells=UNITS_CHANGED) for unit in (places.camera, places.uplink)
+    ]
+    is_last = not _others(machine, places)
+    if is_last:
+        steps += [Gone(f"{UNITS}/{name}", tells=UNITS_CHANGED) for name in TEMPLATES]
+        steps += [Gone(RULES), Gone(README)]
+    steps.append(Reloaded())
+    if delete_data:
+        steps += [Gone(place) for place in data(places)]
+        if is_last and not _kept(machine, places):
+            steps += [Gone(STATES), Gone(CONFIGS), AccountGone()]
+    return steps
+
+
+def data(places: Places) -> tuple[str, ...]:
+    """What an uninstallation leaves unless it is told to delete it."""
+    return places.state, places.config, places.key, places.password
+
+
+def carry_out(
+    machine: Machine, name: str, steps: Sequence[Step], say: Say, *, dry_run: bool = False
+) -> int:
+    """Do what is lacking, in order; gives how many steps that were.
+
+    What was changed is noted in RAM until the end: where a step fails, the next time still starts
+    anew what works with old files.
+
+    Raises:
+        SightpostError: a step could not be done; those before it are, and stay so.
+    """
+    note = machine.path(f"/run/sightpost-{name}.changed")
+    changed = _noted(note)
+    count = 0
+    for step in steps:
+        if not (lacking := step.lacking(machine, changed)):
+            continue
+        count += 1
+        say(f"{step.what()} {lacking}")
+        if dry_run:
+            for line in step.how(machine):
+                say(f"    {line}")
+        else:
+            step.do(machine)
+        if step.tells:
+            changed = changed | {step.tells}
+            if not dry_run:
+                with suppress(OSError):
+                    note.write_text(" ".join(changed))
+    if not dry_run:
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
+    return count
+
+
+def program(machine: Machine) -> Path:
+    """The program that the units start: the one that installs, as /opt/sightpost where that is it.
+
+    A release is then changed by moving that link, without touching a unit.
+    """
+    for prefix in (Path("/opt/sightpost"), machine.prefix):
+        found = prefix / "bin" / "sightpost"
+        with suppress(OSError):
+            if machine.path(prefix).resolve() == machine.path(machine.prefix).resolve():
+                return found
+    return machine.prefix / "bin" / "sightpost"
+
+
+def _unit_files(machine: Machine, station: Station) -> list[Step]:
+    places = station.places
+    steps: list[Step] = [
+        File(README, shipped("README.md", machine).encode()),
+        *(
+            File(
+                f"{UNITS}/{name}", unit(name, machine, program(machine)).encode(),
+                tells=UNITS_CHANGED,
+            )
+            for name in TEMPLATES
+        ),
+    ]  # fmt: skip
+    added = {
+        places.camera: camera_drop_in(station.site),
+        places.uplink: uplink_drop_in(places.password) if station.has_password else "",
+    }
+    for name, text in added.items():
+        place = places.drop_in(name)
+        steps.append(
+            File(place, text.encode(), tells=UNITS_CHANGED)
+            if text
+            else Gone(place, tells=UNITS_CHANGED)
+        )
+    return steps
+
+
+def _units(station: Station) -> list[Step]:
+    places, heeds = station.places, frozenset({UNITS_CHANGED, CONFIG_CHANGED})
+    wanted = [places.camera, *([places.uplink] if station.site.mqtt.url else [])]
+    steps: list[Step] = [Reloaded(tuple(wanted)), Running(places.camera, heeds)]
+    if station.site.mqtt.url:
+        steps.append(Running(places.uplink, heeds | {PASSWORD_CHANGED}))
+    else:
+        steps.append(Off(places.uplink))
+    if station.reboot:
+        steps.append(Gone(f"{places.runtime}/{REBOOT}"))  # a wish from before somebody listened
+        steps.append(Running(places.reboot, frozenset()))
+    elif station.reboot is False:
+        steps.append(Off(places.reboot))
+    return steps
+
+
+def _rules(machine: Machine, station: Station) -> tuple[str, ...]:
+    """For devices that are here and belong to root alone."""
+    wanted = []
+    if station.site.source.startswith("picamera://"):
+        wanted.append("/dev/dma_heap/*")
+    if station.site.pins:
+        wanted.append("/dev/gpiochip*")
+    return tuple(_RULES[pattern] for pattern in wanted if _is_roots(machine, pattern))
+
+
+def _is_roots(machine: Machine, pattern: str) -> bool:
+    nodes = [f"/{p.relative_to(machine.root)}" for p in machine.root.glob(pattern.lstrip("/"))]
+    return any(machine.owner(node) == "root:root" for node in nodes)
+
+
+def _others(machine: Machine, places: Places) -> list[Path]:
+    """Other stations that start with the machine."""
+    wants = machine.path(f"{UNITS}/multi-user.target.wants")
+    return [p for p in wants.glob("sightpost@*.service") if p.name != places.camera]
+
+
+def _kept(machine: Machine, places: Places) -> list[Path]:
+    """What lies here of other stations: their data goes only when they are named."""
+    ours = {Path(place).name for place in (*data(places), README)}
+    there = [*machine.path(STATES).glob("*"), *machine.path(CONFIGS).glob("*")]
+    return [path for path in there if path.name not in ours]
+
+
+def _noted(note: Path) -> frozenset[str]:
+    try:
+        return frozenset(note.read_text().split())
+    except OSError:
+        return frozenset()

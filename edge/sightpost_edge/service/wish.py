@@ -1,0 +1,291 @@
+"""What somebody wants a station to be, read and judged before anything is changed."""
+
+import hashlib
+import importlib.util
+import re
+import shlex
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..config import Site, build
+from ..container import CONTRACT_FILE, read_contract, read_file, read_members
+from ..errors import ConfigError, MissingExtra, NotABundle, nearest
+from ..manifest import verify_file
+from ..minikeys import PublicKey
+from ..models import ModelFolder
+from ..models.fetch import find_model
+from ..models.offer import look
+from ..models.trust import read_trusted
+from ..sources import SCHEMES
+from ..uplink.settings import need_mqtt
+from .machine import Machine
+from .places import Places
+from .sandbox import check_program, unseen
+
+_SECRET_LINE = re.compile(r"^[ \t]*password_file[ \t]*=.*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """``config``, ``model`` and ``key`` are files that were given, None where what is here already
+    counts; ``reboot`` None leaves that as it is."""
+
+    places: Places
+    config: Path | None = None
+    model: Path | None = None
+    key: Path | None = None
+    reboot: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A wish that can be fulfilled: ``config`` is the text to be served, ``model`` a file that is
+    not installed yet, ``key`` the text of a .pub, ``password`` the broker's, each None where there
+    is nothing to be done about it; ``site`` is what the text says."""
+
+    places: Places
+    site: Site
+    config: str
+    model: Path | None = None
+    key: str | None = None
+    password: bytes | None = None
+    reboot: bool | None = None
+
+    @property
+    def has_password(self) -> bool:
+        """Whether the broker's password is to be handed to its uplink."""
+        return self.password is not None
+
+
+def consider(machine: Machine, wish: Wish) -> Station:
+    """Everything that can be refused, refused now.
+
+    Raises:
+        SightpostError: with what would help.
+    """
+    check_program(machine, _words(wish))
+    text = _text(machine, wish)
+    site = _site(text, str(wish.config or wish.places.config))
+    _check_source(machine, site, wish.places)
+    _check_files(machine, site, wish.places)
+    _check_extras(site, machine)
+    password = _password(machine, site, wish.places)
+    served = without_password(text)
+    key = _key(machine, wish)
+    if read_trusted(_trusted(machine, wish)) is not None:
+        _need("cryptography", "signed models", "cryptography", machine)
+    model = _model(machine, wish, site)
+    return Station(
+        wish.places, replace(site, mqtt=replace(site.mqtt, password_file="")), served,
+        model, key, password, wish.reboot,
+    )  # fmt: skip
+
+
+def without_password(text: str) -> str:
+    """A config without ``password_file``: the service could not read that, systemd hands it over.
+
+    Raises:
+        ConfigError: the line cannot be taken out of this file.
+    """
+    parsed = tomllib.loads(text)
+    if "password_file" not in parsed.get("mqtt", {}):
+        return text
+    changed = _SECRET_LINE.sub("# \\g<0>    # a service: systemd hands the password over", text)
+    del parsed["mqtt"]["password_file"]
+    try:
+        if tomllib.loads(changed) == parsed:
+            return changed
+    except tomllib.TOMLDecodeError:
+        pass
+    raise ConfigError(
+        "mqtt: password_file cannot be taken out of this config",
+        hint="give it a line of its own below a line [mqtt]",
+    )
+
+
+def config_changes(old: str, new: str) -> int:
+    """How many lines differ."""
+    import difflib
+
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm="")
+    return sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in lines)
+
+
+def _words(wish: Wish) -> str:
+    words = ["service", "install", wish.places.name]
+    for name in ("config", "model", "key"):
+        if (given := getattr(wish, name)) is not None:
+            words += [f"--{name}", str(given.absolute())]
+    return shlex.join([*words, *(["--reboot"] if wish.reboot else [])])
+
+
+def _text(machine: Machine, wish: Wish) -> str:
+    if wish.config is None:
+        found = machine.read(wish.places.config)
+        if found is None:
+            raise ConfigError(
+                f"there is no {wish.places.config} yet", hint="--config site.toml becomes it"
+            )
+    else:
+        try:
+            found = wish.config.read_bytes()
+        except OSError as exc:
+            raise ConfigError(f"cannot read {wish.config}: {exc.strerror}") from exc
+    try:
+        return found.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{wish.config or wish.places.config} is not UTF-8 text") from exc
+
+
+def _site(text: str, where: str) -> Site:
+    try:
+        return build(Site, tomllib.loads(text), where=where)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{where} is not valid TOML: {exc}") from exc
+
+
+def _check_source(machine: Machine, site: Site, places: Places) -> None:
+    if not site.source:
+        raise ConfigError("the config names no source", hint='source = "picamera://0", or "0"')
+    scheme, link, rest = site.source.partition("://")
+    if link and scheme not in SCHEMES:
+        raise ConfigError(f"unknown source {scheme}://", hint=nearest(scheme, SCHEMES))
+    if not link and (site.source.isdigit() or site.source.startswith("/dev/")):
+        return
+    if not link or scheme in ("file", "folder"):
+        _check_readable(machine, "source", rest if link else site.source, places)
+
+
+def _check_files(machine: Machine, site: Site, places: Places) -> None:
+    if site.store and Path(site.store) != Path(places.state):
+        raise ConfigError(
+            f"store {site.store}: a service keeps its events in {places.state}",
+            hint="take the line out; another disk is mounted there",
+        )
+    log = Path(places.state) / site.log
+    if site.log and not log.is_relative_to(places.state):
+        raise ConfigError(
+            f"log {site.log}: a service writes below {places.state} only",
+            hint=f'log = "{Path(site.log).name}"',
+        )
+    for name, given in (("labels", site.labels), ("mqtt: ca_file", site.mqtt.ca_file)):
+        if given:
+            _check_readable(machine, name, given, places)
+
+
+def _check_readable(machine: Machine, name: str, given: str, places: Places) -> None:
+    path = Path(given)
+    if not path.is_absolute():
+        raise ConfigError(
+            f"{name} {given}: a service works in {places.state}, not here",
+            hint=f"write the whole path: {path.absolute()}",
+        )
+    if why := unseen(machine, path):
+        raise ConfigError(
+            f"{name} {given} {why}", hint=f"sudo cp -r {given} /etc/sightpost/, and that path"
+        )
+
+
+def _check_extras(site: Site, machine: Machine) -> None:
+    if site.source.startswith("picamera://"):
+        _has_picamera(machine)
+    if site.pins:
+        for module in ("gpiozero", "lgpio"):
+            _need(module, "output pins", "gpiozero lgpio", machine)
+    if site.mqtt.url:
+        need_mqtt(site.mqtt)
+        site.mqtt.tls_context()
+
+
+def _has_picamera(machine: Machine) -> None:
+    if importlib.util.find_spec("picamera2") is None:
+        raise MissingExtra(
+            "the Pi's camera needs picamera2, which only apt has",
+            hint="sudo apt install python3-picamera2 && sudo python3 -m venv "
+            f"--system-site-packages --upgrade {machine.prefix}",
+        )
+
+
+def _need(module: str, what: str, packages: str, machine: Machine) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtra(
+            f"{what} need {module}",
+            hint=f"sudo {machine.prefix}/bin/pip install {packages}; "
+            "lgpio for Python 3.13 is apt's python3-lgpio",
+        )
+
+
+def _password(machine: Machine, site: Site, places: Places) -> bytes | None:
+    """What is to be in the service's own file: the given one's content, else what is there."""
+    here = machine.read(places.password) if site.mqtt.username else None
+    given = site.mqtt.password_file
+    if not given or Path(given) == Path(places.password):
+        if given and here is None:
+            raise ConfigError(f"mqtt: there is no {given}")
+        return here
+    try:
+        secret = site.mqtt.password() or ""
+    except ConfigError:
+        if here is not None and not Path(given).exists():
+            return here  # it was taken over by an earlier installation
+        raise
+    return secret.encode()
+
+
+def _key(machine: Machine, wish: Wish) -> str | None:
+    if wish.key is None:
+        return None
+    try:
+        key = PublicKey.from_text(wish.key.read_text())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot read {wish.key}: {exc}") from exc
+    known = read_trusted(machine.path(wish.places.key))
+    if known is not None and known != key:
+        raise ConfigError(
+            f"key {known.name} is trusted here, not {key.name}",
+            hint="sightpost model trust KEY --replace changes it",
+        )
+    return key.to_text()
+
+
+def _model(machine: Machine, wish: Wish, site: Site) -> Path | None:
+    """The file to be installed; None where a model is here and no other one was given."""
+    folder = ModelFolder(machine.path(wish.places.models), key=_trusted(machine, wish))
+    model = wish.model
+    if model is None:
+        if folder.current() is not None:
+            return None
+        if not site.model or not Path(site.model).exists():
+            raise ConfigError(
+                f"no model is installed for {wish.places.name} yet",
+                hint="--model FILE.tflite, the Bundle that sightpost convert made",
+            )
+        model = Path(site.model)
+    key = folder.trusted()
+    file = find_model(model, signed=key is not None) if model.is_dir() else model
+    blob = read_file(file)
+    digest = hashlib.sha256(blob).hexdigest()
+    if any(one.digest == digest for one in folder.versions()):
+        return None
+    if key is None:
+        _check_bundle(file, blob)
+    else:
+        verify_file(file, blob, key)
+        look(folder, str(file))
+    return file.absolute()
+
+
+def _trusted(machine: Machine, wish: Wish) -> Path:
+    return wish.key or machine.path(wish.places.key)
+
+
+def _check_bundle(file: Path, blob: bytes) -> None:
+    """Reads its labels and its contract. What runs it, later, is not root."""
+    files = read_members(blob)
+    if CONTRACT_FILE not in files:
+        raise NotABundle(
+            f"{file} is a plain .tflite: it carries neither labels nor a contract",
+            hint="sightpost convert makes a Bundle of it",
+        )
+    read_contract(files)

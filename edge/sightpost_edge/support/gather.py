@@ -1,0 +1,273 @@
+"""What goes into the archive: one function for each file, each guarded, each scrubbed."""
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import sqlite3
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, clock
+from ..doctor.card import kernel_log
+from ..doctor.examine import examine
+from ..doctor.host import RUN_FOLDER, Host
+from ..doctor.service import unit_of, uplink_of
+from ..live import LIVE
+from ..lives import LIVES
+from ..localtime import DAY_MS
+from ..machine import this_machine
+from .scrub import Scrubber
+from .secrets import scrubber_of, shown_config
+
+DAYS = 30
+LOG_LINES = 2000
+MOST_HEALTH = 5000
+_MOST_BYTES = 262_144
+_CUT = 200_000
+"""Of a command's output the host keeps so many characters: the first line of those is half one."""
+_KERNEL = re.compile(
+    r"mmc|camera|unicam|csi|imx\d|ov\d{4}|bcm2835|voltage|throttl|thermal|I/O error|EXT4|"
+    r"out of memory|oom|watchdog|usb \d|uvcvideo|cma", re.IGNORECASE
+)  # fmt: skip
+_PACKAGES = (
+    "python3", "python3-picamera2", "python3-libcamera", "python3-simplejpeg", "python3-numpy",
+    "python3-lgpio", "linux-image-rpi-v8", "linux-image-rpi-2712", "rpicam-apps", "systemd",
+)  # fmt: skip
+
+Part = Callable[[Host], Any]
+"""Gives a text, or what becomes JSON; "" or None where there is nothing to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The files by their names, ready to be written, what was removed from them, by kind, and the
+    kinds of which something is ``left`` in them after all: then nothing may be written."""
+
+    files: dict[str, bytes]
+    removed: dict[str, int]
+    left: tuple[str, ...] = ()
+
+
+def gather(
+    host: Host, on_part: Callable[[str], None] = lambda name: None,
+    on_check: Callable[[str], None] = lambda name: None,
+) -> Gathered:  # fmt: skip
+    """Look at everything; what cannot be had is said in its place."""
+    scrub = scrubber_of(host)
+    parts: dict[str, Part] = {"doctor.json": lambda host: _doctor(host, on_check), **PARTS}
+    texts: dict[str, str] = {}
+    for name, part in parts.items():
+        on_part(name)
+        if found := _had(part, host):
+            texts[name] = _without_secrets(found, scrub)
+    texts = {"README.txt": _without_secrets(_readme(host, texts), scrub), **texts}
+    files = {name: f"{text.rstrip()}\n".encode() for name, text in texts.items()}
+    left = scrub.left_in("\n".join(texts.values()))
+    return Gathered(files, dict(sorted(scrub.removed.items())), tuple(left))
+
+
+def _had(part: Part, host: Host) -> Any:
+    try:
+        return part(host)
+    except Exception as exc:  # noqa: BLE001 - a report of a broken machine must not break
+        return f"could not be had: {type(exc).__name__}: {exc}"
+
+
+def _without_secrets(found: Any, scrub: Scrubber) -> str:
+    """Looked through before and after it becomes JSON, which writes some letters otherwise."""
+    if isinstance(found, str):
+        return scrub(found)
+    return scrub(json.dumps(_walked(found, scrub), indent=1, ensure_ascii=False, default=str))
+
+
+def _walked(found: Any, scrub: Scrubber) -> Any:
+    if isinstance(found, str):
+        return scrub(found)
+    if isinstance(found, Mapping):
+        return {scrub(str(key)): _walked(value, scrub) for key, value in found.items()}
+    return [_walked(one, scrub) for one in found] if isinstance(found, list) else found
+
+
+def _doctor(host: Host, on_check: Callable[[str], None]) -> Any:
+    return {"findings": [dataclasses.asdict(one) for one in examine(host, on_check)]}
+
+
+def _versions(host: Host) -> Any:
+    found = {str(one.metadata["Name"]): one.version for one in metadata.distributions()}
+    packages = host.run("dpkg-query", "-W", "-f", "${Package} ${Version}\n", *_PACKAGES)
+    return {
+        "sightpost": __version__,
+        "python": platform.python_version(),
+        "prefix": host.prefix,
+        "sqlite": sqlite3.sqlite_version,
+        "kernel": platform.release(),
+        "libc": host.libc,
+        "packages": packages.out.splitlines() if packages else [],
+        "distributions": dict(sorted(found.items(), key=lambda item: item[0].lower())),
+    }  # fmt: skip
+
+
+def _machine(host: Host) -> Any:
+    facts = dataclasses.asdict(this_machine(host.root))
+    disks = [x for x in host.read("/proc/self/mounts").splitlines() if x.startswith("/dev/")]
+    memory = host.read("/proc/meminfo").splitlines()[:5]
+    return {**facts, "mounts": disks, "uptime": host.read("/proc/uptime"), "memory": memory}
+
+
+def _config(host: Host) -> Any:
+    return shown_config(host)
+
+
+def _units(host: Host) -> str:
+    """As systemd has them, drop-ins included; nothing of their environment."""
+    if not host.station:
+        return ""
+    said = []
+    for unit in (unit_of(host), uplink_of(host)):
+        for words in (("systemctl", "status", "-n", "0", "--no-pager", unit),
+                      ("systemctl", "show", unit), ("systemctl", "cat", unit)):  # fmt: skip
+            ran = host.run(*words)
+            lines = ran.out.splitlines() if ran else ["systemd does not answer"]
+            kept = (x for x in lines if not re.match(r"\s*(Environment|PassEnv|SetCred)\w*=.", x))
+            said.append("\n".join([f"$ {' '.join(words)}", *kept, ""]))
+    return "\n".join(said)
+
+
+def _journal(unit_of_host: Callable[[Host], str]) -> Part:
+    def read(host: Host) -> str:
+        if not host.station:
+            return ""
+        words = ("journalctl", "-u", unit_of_host(host), "-n", str(LOG_LINES), "--no-pager", "-q",
+                 "-o", "short-iso")  # fmt: skip
+        ran = host.run(*words, timeout_s=30.0)
+        if ran is None or ran.code:
+            return "the log may not be read; repeat with sudo"
+        return ran.out.partition("\n")[2] if len(ran.out) >= _CUT else ran.out or "it is empty"
+
+    return read
+
+
+def _health(host: Host) -> Any:
+    from ..store import read_health
+
+    since = clock.iso(clock.to_ms(clock.now()) - DAYS * DAY_MS)
+    rows = [dataclasses.asdict(one) for one in read_health(host.store, last=MOST_HEALTH)]
+    return [row for row in rows if row["at"] >= since]
+
+
+def _events(host: Host) -> Any:
+    """How many of what, day by day; no event by itself, and no picture."""
+    from ..store.counts import count_by, count_doubtful
+    from ..store.outbox import read_counters
+    from ..store.queries import EventFilter
+
+    wanted = EventFilter(since_ms=clock.to_ms(clock.now()) - DAYS * DAY_MS)
+    days = count_by(host.store, "day", wanted, each_label=True)
+    return {
+        "days": [{"day": one.name, "label": one.label, "events": one.events} for one in days],
+        "untrusted times": count_doubtful(host.store, wanted),
+        "dropped": read_counters(host.store),
+    }  # fmt: skip
+
+
+def _store(host: Host) -> str:
+    """What lies in its folder: names of our own files with sizes, of pictures only how many."""
+    said = []
+    for path in sorted(host.store.iterdir()):
+        facts = path.lstat()
+        what = stat.filemode(facts.st_mode)
+        if path.is_dir():
+            said.append(f"{what} {facts.st_uid:>6} {_number_of(path):>8} files  {path.name}/")
+        elif _is_ours(path.name):
+            said.append(f"{what} {facts.st_uid:>6} {facts.st_size:>12}  {path.name}")
+    return "\n".join(said)
+
+
+def _states(host: Host) -> Any:
+    """The small files by which the parts of a station talk to each other."""
+    places = {
+        LIVE: host.store / LIVE, LIVES: host.store / LIVES,
+        "control.json": host.store / "control.json",
+        "uplink/mqtt.json": host.store / "uplink" / "mqtt.json",
+        "models/state.json": host.store / "models" / "state.json",
+    }  # fmt: skip
+    if host.station:
+        places[f"run/{LIVE}"] = host.path(RUN_FOLDER / host.station / LIVE)
+    return {name: found for name, at in places.items() if (found := _small(at)) is not None}
+
+
+def _models(host: Host) -> Any:
+    """Which versions of the model are there and which is in use; never the models."""
+    folder = host.store / "models"
+    if not folder.is_dir():
+        return ""
+    current = os.readlink(folder / "current") if (folder / "current").is_symlink() else ""
+    files = [path for path in sorted(folder.glob("versions/*/*")) if path.is_file()]
+    return {
+        "current": current,
+        "files": {str(path.relative_to(folder)): path.stat().st_size for path in files},
+    }  # fmt: skip
+
+
+def _kernel(host: Host) -> str:
+    lines = kernel_log(host)
+    if lines is None:
+        return "the kernel's log may not be read; repeat with sudo"
+    return "\n".join([line for line in lines[1:] if _KERNEL.search(line)][-LOG_LINES:])
+
+
+def _readme(host: Host, texts: dict[str, str]) -> str:
+    about = f"of the station {host.station}" if host.station else "of a machine"
+    return (
+        f"A bug report {about}, made by sightpost {__version__} (sightpost support) at "
+        f"{clock.iso(clock.to_ms(clock.now()))}.\n\nNo pictures, no models, no keys. Passwords, "
+        "user names, tokens, places, people, names of wireless networks and hardware addresses "
+        "were replaced by [removed].\n\nBegin with doctor.json: what was found wrong.\n\n"
+        + "\n".join(texts)
+    )
+
+
+PARTS: dict[str, Part] = {
+    "versions.json": _versions,
+    "machine.json": _machine,
+    "config.json": _config,
+    "units.txt": _units,
+    "journal.txt": _journal(unit_of),
+    "journal-uplink.txt": _journal(uplink_of),
+    "health.json": _health,
+    "events.json": _events,
+    "store.txt": _store,
+    "states.json": _states,
+    "models.json": _models,
+    "kernel.txt": _kernel,
+}
+
+
+def _small(path: Path) -> Any:
+    """The JSON in a file, as text where it is none, None where there is no file."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(("events.db", "store.lock", "ballast")) or name.endswith(".json")
+
+
+def _number_of(folder: Path) -> int:
+    try:
+        return sum(1 for _ in os.scandir(folder))
+    except OSError:
+        return -1
