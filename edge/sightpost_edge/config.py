@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 from .clips import ClipSettings
 from .contract import Contract
-from .errors import ConfigError, nearest
+from .errors import ConfigError, first_line, nearest
 from .export.deployment import Deployment
 from .heat import Thermometer
 from .judge import FrameJudge, HealthSettings
+from .masking import without_password
 from .motion import MotionSettings
 from .pace import Pace, RateSettings
 from .pixels import WHOLE, Region
@@ -26,6 +27,9 @@ from .store.quota import StorageSettings
 from .uplink.settings import MqttSettings
 
 T = TypeVar("T")
+
+MOST_BYTES = 1_000_000
+"""Of a file: /dev/zero would be read for ever."""
 
 log = logging.getLogger("sightpost")
 
@@ -137,14 +141,29 @@ def load(cls: type[T], path: Path) -> T:
         ConfigError: no file, not TOML, an unknown key, or a value of the wrong kind.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except FileNotFoundError as exc:
         raise ConfigError(f"no config file at {path}") from exc
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} is not valid TOML: {exc}") from exc
-    return build(cls, raw, where=str(path))
+    return build(cls, parse(content, where=str(path)), where=str(path))
+
+
+def parse(content: bytes, *, where: str) -> dict[str, Any]:
+    """The TOML of a config, however spoilt or hostile the file.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"{where} is longer than {MOST_BYTES} bytes: no config is")
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except ValueError as exc:  # not TOML, not UTF-8, or a number of 5,000 digits
+        raise ConfigError(f"{where} is not valid TOML: {first_line(exc)}") from exc
+    except RecursionError as exc:
+        raise ConfigError(f"{where}: lists or tables within each other, thousands deep") from exc
 
 
 def build(cls: type[T], raw: dict[str, Any], *, where: str) -> T:
@@ -168,14 +187,23 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
         return [_convert(arguments[0], item, where=f"{where}[{i}]") for i, item in enumerate(value)]
     if origin is typing.Literal and value not in arguments:
         choices = [str(choice) for choice in arguments if choice]
-        raise ConfigError(f"{where}: unknown value {value!r}", hint=nearest(str(value), choices))
+        raise ConfigError(
+            f"{where}: unknown value {_shown(value)}", hint=nearest(str(value), choices)
+        )
     kinds = _kinds(hint)
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        raise ConfigError(f"{where} is beyond the 64 bits that TOML's integers have")
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not any(type(value) is kind for kind in kinds):
         names = " or ".join(kind.__name__ for kind in kinds if kind is not types.NoneType)
-        raise ConfigError(f"{where} must be {names}, got {value!r}")
+        raise ConfigError(f"{where} must be {names}, got {_shown(value)}")
     return value
+
+
+def _shown(value: Any) -> str:
+    """Of a value in the wrong place: it may be a camera's address."""
+    return without_password(repr(value))
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:

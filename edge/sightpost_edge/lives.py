@@ -31,8 +31,8 @@ HOUR_MS = 3_600_000
 REBOOT_ENDS = 5
 """So many bad ends within an hour: drivers keep state that no new process is rid of."""
 REBOOT_AGAIN_S = 6 * 3600.0
-"""A reboot that did not help is not tried again for so long, by the wall and since the board started:
-neither clock is to be trusted alone, and a soft reboot restarts neither."""
+"""A reboot that did not help is not tried again for so long, by the wall's clock and the board's:
+neither is to be trusted alone."""
 
 log = logging.getLogger("sightpost")
 
@@ -49,7 +49,7 @@ class End:
 class Lives:
     """``bad`` counts bad ends in a row; ``ends`` are the last ones, oldest first. ``living`` is the
     boot in which a run is under way or died without a word, "" where the last one said goodbye.
-    ``asked_ms``: when a reboot was asked for since the last healthy life, heeded or not; 0: never."""
+    ``asked_ms``: when a reboot was asked for, heeded or not; 0: not since a healthy life."""
 
     bad: int = 0
     ends: tuple[End, ...] = ()

@@ -228,6 +228,20 @@ def test_going_back_by_hand_needs_no_trial(models: ModelFolder, workshop: Worksh
 
 
 @quick
+def test_an_owner_may_spare_a_model_its_trial(models: ModelFolder, workshop: Workshop) -> None:
+    """A larger one is slower on purpose; also where it is current already."""
+    installed(models, workshop, "1")
+    update(models, workshop.model("2"))
+    two = models.current()
+    assert two is not None
+    assert models.state().trial is not None
+    models.switch(two, why="chosen", proven=True)
+    assert models.state().trial is None
+    assert models.trial_ended(two, failed="slow") == two
+    assert current(models) == "2"
+
+
+@quick
 def test_what_was_left_by_hand_does_not_come_back_by_itself(
     models: ModelFolder, workshop: Workshop
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError, ModelError, SightpostError
+from ..native import one_blas_thread
 
 if TYPE_CHECKING:
     from ..bench_report import Loop, Measured
@@ -41,6 +42,7 @@ def bench(
     With --source also the loop of `run` from camera to decision, model by model. A model that
     cannot be run is a row with the reason; exit code 4 where none can.
     """
+    one_blas_thread()  # as in ``run``
     from ..bench import as_json, default_threads, measure, this_machine
     from .progress import Line
 

@@ -83,11 +83,18 @@ def list_(store: Store = None, json: Json = False) -> None:
 def use(
     version: Annotated[str, typer.Argument(help="A version, or an id, as model list shows it.")],
     store: Store = None,
+    no_trial: Annotated[
+        bool, typer.Option("--no-trial", help="It stays, however it compares with the old one.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Make a version that is on disk the current one, older or newer."""
+    """Make a version that is on disk the current one, older or newer.
+
+    A larger model that is slower on purpose would be rolled back: --no-trial keeps it.
+    """
     folder = _as_owner(_folder(store))
-    _switch(folder, _named(folder, version), f"{version} was chosen in its place", json=json)
+    why = f"{version} was chosen in its place"
+    _switch(folder, _named(folder, version), why, proven=no_trial, json=json)
 
 
 @model.command()
@@ -215,15 +222,17 @@ def _progress() -> Iterator[tuple[Any, Any]]:
         line.close()
 
 
-def _switch(folder: "ModelFolder", to: "Installed", why: str, *, json: bool) -> None:
+def _switch(
+    folder: "ModelFolder", to: "Installed", why: str, *, json: bool, proven: bool = False
+) -> None:
     """To what still is what it was when it was installed."""
     from .model_tables import print_result
 
     folder.check(to)
     current = folder.current()
     changed = current is None or current.id != to.id
-    if changed:
-        folder.switch(to, why=why)
+    if changed or proven:
+        folder.switch(to, why=why, proven=proven)
     print_result(folder, to, changed=changed, json=json)
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..native import one_blas_thread
+
 if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..config import Site
@@ -67,6 +69,7 @@ def run(
 
     An event's line is printed after it is on disk. Ctrl-C and SIGTERM end with a summary.
     """
+    one_blas_thread()
     site = _site(config, model, source, threshold, labels, predictions, store)
     played = dataclasses.replace(
         site.camera, loop=loop or site.camera.loop, realtime=realtime or site.camera.realtime

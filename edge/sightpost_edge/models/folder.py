@@ -157,16 +157,19 @@ class ModelFolder:
             raise SignatureRefused(f"{one.path}: labels_sha256: the labels are not those signed")
         return bundle
 
-    def switch(self, to: Installed, *, why: str) -> None:
+    def switch(self, to: Installed, *, why: str, proven: bool = False) -> None:
         """Make ``to`` current, in one step; where it is not proven yet its trial is to begin.
 
         Where that is the way back ``why`` is noted, and what was left does not come in by itself.
+        ``proven``: its owner knows what it is like, and wants no trial.
 
         Raises:
             StoreBusy, DiskFull, StoreError: it could not be done; what was current still is.
         """
         with self.changing():
             state, leaving = self._settled(), self.current()
+            if proven and to.id not in state.proven:
+                state = replace(state, proven=(*state.proven, to.id), trial=None)
             if leaving is not None and to.number < leaving.number:
                 state = state.noted(self._outcome(leaving, "rolled back", why))
             self._switch(to, state)

@@ -182,7 +182,7 @@ class Slot:
             self._return_to(back, why)
             return
         self.classifier = BundleClassifier(self.bundle)
-        self.tell(False, f"model {self._one}: {why}; there is no other one to go back to")
+        self.tell(False, f"model {self._one}: {why}; it stays")
 
     def _end_trial(self, one: Installed, failed: str = "") -> Installed | None:
         """What there is to go back to at once, where it failed; another one ``tick`` opens."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 PORTS = {"mqtts": 8883, "mqtt": 1883}
 CREDENTIAL = "mqtt-password"
 INSTALL = (
-    "pip install 'sightpost[mqtt]'; on a Pi set up as in the README: "
-    "sudo /opt/sightpost/bin/pip install 'paho-mqtt>=2.1,<3'"
+    "pip install 'sightpost[mqtt]'; on a Pi, beside the files of make dist: "
+    "sudo /opt/sightpost/bin/pip install --require-hashes -r station-trixie.txt"
 )
 LONGEST_PASSWORD = 65_535
 """What MQTT has room for."""
