@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sightpost_edge import minikeys
 from sightpost_edge.errors import ConfigError, SightpostError, SignatureRefused
 from sightpost_edge.minikeys import SENSITIVE, Limits, needs_password
-from sightpost_edge.minisign import PublicKey, SecretKey, new_keys, sign, verify
+from sightpost_edge.minisign import PublicKey, SecretKey, new_keys, sign, verify, verify_comment
 
 # Written by minisign 0.11; the secret key signs nothing but these tests.
 CONTENT = b"a model"
@@ -271,6 +271,21 @@ def test_other_content_text_and_keys_are_refused() -> None:
         verify(CONTENT, HASHED.encode().replace(b"made", b"\xff\xfe"), TRUSTED)
     with pytest.raises(SignatureRefused, match="content is not what was signed"):
         verify(CONTENT, HASHED.encode(), replace(new_keys().public, key_id=TRUSTED.key_id))
+
+
+@pytest.mark.parametrize("signature", [HASHED, LEGACY])
+def test_a_comment_holds_without_the_content(signature: str) -> None:
+    """What it says can be judged first; whose it is and every letter of it are checked."""
+    key = PublicKey.from_text(PUBLIC)
+    assert verify_comment(signature.encode(), key) == "made by minisign 0.11"
+    with pytest.raises(SignatureRefused, match="comment is not what was signed"):
+        verify_comment(signature.replace("0.11", "0.12").encode(), key)
+    with pytest.raises(SignatureRefused, match="signed by key"):
+        verify_comment(signature.encode(), new_keys().public)
+    other = sign(b"another", new_keys(), trusted_comment="made by minisign 0.11").decode()
+    mixed = signature.splitlines()[:3] + other.splitlines()[3:]
+    with pytest.raises(SignatureRefused, match="comment is not what was signed"):
+        verify_comment("\n".join(mixed).encode(), key)
 
 
 def test_comments_fit_minisigns_buffers(minisign: Minisign, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import pytest
 
 from sightpost_edge.errors import ConfigError, MissingExtra, SourceUnavailable
 from sightpost_edge.image import RawImage
+from sightpost_edge.masking import without_password
 from sightpost_edge.records import Frame
 from sightpost_edge.sources import SCHEMES, Source, open_source
 from sightpost_edge.sources.live import Ended, LiveSource, Shot
 from sightpost_edge.sources.settings import CameraSettings
-from sightpost_edge.sources.stream import without_password
 from sightpost_edge.testing import ScriptedSource, colour, colour_frames
 
 COLOURS = ("red", "green", "blue")

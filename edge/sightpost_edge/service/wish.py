@@ -4,11 +4,10 @@ import hashlib
 import importlib.util
 import re
 import shlex
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..config import Site, build
+from ..config import Site, build, parse
 from ..container import CONTRACT_FILE, read_contract, read_file, read_members
 from ..errors import ConfigError, MissingExtra, NotABundle, nearest
 from ..manifest import verify_file
@@ -88,15 +87,15 @@ def without_password(text: str) -> str:
     Raises:
         ConfigError: the line cannot be taken out of this file.
     """
-    parsed = tomllib.loads(text)
+    parsed = parse(text.encode(), where="config")
     if "password_file" not in parsed.get("mqtt", {}):
         return text
     changed = _SECRET_LINE.sub("# \\g<0>    # a service: systemd hands the password over", text)
     del parsed["mqtt"]["password_file"]
     try:
-        if tomllib.loads(changed) == parsed:
+        if parse(changed.encode(), where="config") == parsed:
             return changed
-    except tomllib.TOMLDecodeError:
+    except ConfigError:
         pass
     raise ConfigError(
         "mqtt: password_file cannot be taken out of this config",
@@ -139,10 +138,7 @@ def _text(machine: Machine, wish: Wish) -> str:
 
 
 def _site(text: str, where: str) -> Site:
-    try:
-        return build(Site, tomllib.loads(text), where=where)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{where} is not valid TOML: {exc}") from exc
+    return build(Site, parse(text.encode(), where=where), where=where)
 
 
 def _check_source(machine: Machine, site: Site, places: Places) -> None:
