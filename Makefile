@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 python := .venv/bin/python
 
-.PHONY: help setup demo test test-slow test-interop test-jax test-pi test-picamera test-faults lint format docs \
+.PHONY: help setup demo test test-slow test-interop test-jax test-pi test-picamera test-systemd test-faults soak lint format docs \
 	bench-training bench-runtime bench-store bench-events dist locks clean distclean
 
 help: ## List these targets
@@ -22,9 +22,17 @@ test: setup ## Run the tests
 test-slow: setup ## Run the tests that take longer than ten seconds
 	@$(python) -m pytest -m slow $(ARGS)
 
-faults := power_cut powercut_disk kill disk_full clock corruption outbox homeassistant_broker
-test-faults: setup ## Cut the power, kill, fill, damage, disconnect; print what was lost (ten minutes)
-	@$(python) -m pytest $(faults:%=tests/faults/test_%.py) -m "slow or not slow" $(ARGS)
+test-systemd: setup ## Boot a real systemd with our service: kill, hang, starve, reboot it (needs root and apt; 550 MB, once)
+	@folder=$$(.ci/systemd-tree) || [ $$? -eq 77 ] || exit 1; \
+		SYSTEMD_TREE="$$folder" $(python) -m pytest tests/systemd $(ARGS)
+
+# What has a long form, by its number among the acceptance tests.
+soaks := 10_mutants 11_camera 12_recordings 13_start 15_soak 20_overload
+test-faults: setup ## Break a station in every way we know; print what was lost (15 minutes)
+	@$(python) -m pytest tests/faults/test_[0-9][0-9]_*.py -m "slow or not slow" $(ARGS)
+
+soak: setup ## The long forms of these: a run of SOAK_MINUTES=120, a day of pictures, 5,000 models
+	@SOAK_MINUTES=$${SOAK_MINUTES:-120} $(python) -m pytest $(soaks:%=tests/faults/test_%.py) -m slow $(ARGS)
 
 test-interop: setup ## Let MediaPipe, older TFLite runtimes and minisign read our files (800 MB, once)
 	@.ci/bootstrap interop
@@ -35,7 +43,7 @@ test-jax: setup ## Train with Keras on JAX, in .venv-jax without TensorFlow (800
 	@.ci/bootstrap jax
 	@$(python) -m pytest tests/interop/test_jax.py $(ARGS)
 
-test-pi: setup ## Run our models on emulated Pi boards (needs root and apt; 1 GB, ten minutes, once)
+test-pi: setup ## Run our models on emulated Pi boards, follow docs/raspberry-pi.md (needs root and apt; 1 GB)
 	@pi=$$(.ci/pi-tree) && PI="$$pi" $(python) -m pytest tests/pi $(ARGS)
 
 test-picamera: setup ## Run the Pi camera's source on the real picamera2 (needs root and apt; 650 MB, once)
@@ -68,7 +76,7 @@ bench-runtime: setup ## Run our loop and its peers side by side (570 MB, once; e
 	@.ci/bootstrap peers
 	@$(python) -m bench.runtime $(ARGS)
 
-dist: setup ## Build the wheel and the device locks that name it, into dist/
+dist: setup ## Build the wheel, the device locks that name it and their bills of materials, into dist/
 	@.ci/dist
 
 locks: ## Resolve every lock in requirements/ again (needs uv; ARGS=--upgrade takes newer versions)

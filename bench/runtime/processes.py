@@ -82,11 +82,18 @@ def _first_frame(clip: Path, photo: Path) -> None:
     photo.write_bytes(Clip(clip).copy(0))
 
 
-def soak(files: Path, clip: Path, *, minutes: float, fps: float, say: Say) -> dict[str, Any]:
-    """The whole ``sightpost run`` for so long: memory, files and threads once a second."""
+def soak(
+    files: Path, clip: Path, *, minutes: float, fps: float, say: Say,
+    more: Sequence[str] = (), warm_s: float = 0.0,
+) -> dict[str, Any]:  # fmt: skip
+    """The whole ``sightpost run`` for so long: memory, files and threads once a second.
+
+    ``more`` goes to its command line; ``warm_s`` is not judged, ``WARM_S`` where it is 0.
+    """
     with tempfile.TemporaryDirectory() as folder:
         words = (*RUN, "--model", str(files / "network.tflite"), "--log", folder + "/log.jsonl",
-                 "--source", f"bench://{clip}?fps={fps}", "--store", folder + "/store")  # fmt: skip
+                 "--source", f"bench://{clip}?fps={fps}", "--store", folder + "/store",
+                 *more)  # fmt: skip
         # A file, not a pipe: nobody reads while it runs, and a full pipe would stop the child.
         said = Path(folder) / "stderr.txt"
         with said.open("wb") as sink:
@@ -109,7 +116,7 @@ def soak(files: Path, clip: Path, *, minutes: float, fps: float, say: Say) -> di
         return {"failure": last[:200]}
     if len(samples) < LEAST_SAMPLES:
         return {"failure": f"{len(samples)} s are too short for a slope, {LEAST_SAMPLES} are not"}
-    return _trend(np.array(samples), told)
+    return _trend(np.array(samples), told, warm_s or WARM_S)
 
 
 def _sample(pid: int) -> tuple[float, float, float, float, float] | None:
@@ -134,7 +141,7 @@ LEAST_SAMPLES = 20
 """Of a short soak its second half is judged, in ten blocks."""
 
 
-def _trend(samples: Any, told: str) -> dict[str, Any]:
+def _trend(samples: Any, told: str, warm_s: float = WARM_S) -> dict[str, Any]:
     """Slope of the resident memory after the warm-up, with what two standard errors leave open.
 
     Neighbouring seconds are alike, so the error is taken from means of ten blocks. A soak that
@@ -142,8 +149,8 @@ def _trend(samples: Any, told: str) -> dict[str, Any]:
     """
     at_h, resident, peak, files, threads, cpu_s = samples.T
     at_h = (at_h - at_h[0]) / 3600
-    warm = at_h[-1] * 3600 >= WARM_S + LEAST_S
-    judged = slice(int(np.searchsorted(at_h, WARM_S / 3600)) if warm else len(samples) // 2, None)
+    warm = at_h[-1] * 3600 >= warm_s + LEAST_S
+    judged = slice(int(np.searchsorted(at_h, warm_s / 3600)) if warm else len(samples) // 2, None)
     blocks = np.array_split(np.arange(len(samples))[judged], 10)
     x = np.array([at_h[block].mean() for block in blocks])
     y = np.array([resident[block].mean() for block in blocks])

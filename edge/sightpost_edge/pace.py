@@ -76,7 +76,7 @@ class Pace:
         self._step = 0
         self._base_per_s = 0.0
         self._why = ""
-        self._checked_s = self._stepped_s = -math.inf
+        self._checked_s = self._stepped_s = self._slowed_s = -math.inf
         self._cool_since_s = math.inf
         self.busy = self.stopped = False
         self._sleep_at_s = math.inf
@@ -181,14 +181,14 @@ class Pace:
             self._speed_up(now_s)
 
     def _slow_down(self, now_s: float, heat: Heat) -> None:
-        if self._step == STEPS or now_s - self._stepped_s < SETTLE_S:
+        if self._step == STEPS or now_s - self._slowed_s < SETTLE_S:
             return
         if not self._step:
             self._base_per_s = self._usual_per_s()
             if not self._base_per_s:
                 return  # not known yet how fast it goes: at the next check
         self._step += 1
-        self._stepped_s = now_s
+        self._stepped_s = self._slowed_s = now_s
         degrees = "" if heat.temperature_c is None else f"{heat.temperature_c:.0f} °C"
         words = throttle_words(f"{heat.bits & NOW:x}")
         self._why = ", ".join(word for word in (words, degrees) if word)

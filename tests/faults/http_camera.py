@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -20,7 +21,8 @@ class HttpCamera:
     """Serves ``uri``, 50 pictures a second, each another one.
 
     ``kind`` is the Content-Type it announces, ``user`` what it demands ("name:password"),
-    ``frozen`` keeps the connection and sends nothing.
+    ``shows`` gives the JPEG of a number, ``fps`` is how many a second; ``frozen`` keeps the
+    connection and sends nothing.
     """
 
     def __init__(
@@ -29,7 +31,10 @@ class HttpCamera:
         kind: str = "multipart/x-mixed-replace; boundary=frame",
         user: str = "",
         tls: ssl.SSLContext | None = None,
+        shows: Callable[[int], bytes] = jpeg,
+        fps: float = 50.0,
     ) -> None:
+        self._shows, self._period_s = shows, 1 / fps
         self._kind, self._user, self._tls = kind, user, tls
         self.frozen = False
         self.sent = 0
@@ -87,7 +92,7 @@ class HttpCamera:
             while True:
                 if not self.frozen:
                     self.sent += 1
-                    body = jpeg(self.sent)
+                    body = self._shows(self.sent)
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}"
                     connection.sendall(head.encode() + b"\r\n\r\n" + body + b"\r\n")
-                time.sleep(0.02)
+                time.sleep(self._period_s)

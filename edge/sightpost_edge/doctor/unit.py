@@ -8,7 +8,7 @@ from .. import clock
 from ..errors import SightpostError
 from ..lives import HEALTHY_S, read_lives
 from ..service.machine import Machine
-from ..service.units import PROGRAM, shipped
+from ..service.units import PROGRAM, PUT_HERE, shipped
 from ..support.secrets import scrubber_of
 from . import sandbox, signs
 from .finding import Finding
@@ -207,6 +207,8 @@ def check_dropins(host: Host) -> Iterator[Finding]:
 def _is_outdated(host: Host, found: Mapping[str, str], name: str) -> bool:
     """Whether the file is another one than this release's, whichever program it starts."""
     theirs = host.read(found.get("FragmentPath", ""))
+    if theirs.startswith(PUT_HERE):
+        theirs = theirs.partition("\n")[2]
     program = re.search(r"^ExecStart=(\S+)", theirs, re.MULTILINE)
     try:
         ours = shipped(name, Machine())

@@ -17,6 +17,7 @@ TEMPLATES = (
     "sightpost-reboot@.service",
 )
 NETWORK = ("rtsp", "rtsps", "http", "https")
+PUT_HERE = "# Put here by `sightpost service install`"
 _HEAD = "# Written by `sightpost service install`, from the station's config."
 
 
@@ -39,7 +40,7 @@ def unit(name: str, machine: Machine, program: Path) -> str:
     It names the release: another one makes another file, and so what runs starts anew with it.
     """
     place = Path("/") / machine.path(machine.prefix).resolve().relative_to(machine.root.resolve())
-    head = f"# Put here by `sightpost service install`, release {__version__}, in {place}.\n"
+    head = f"{PUT_HERE}, release {__version__}, in {place}.\n"
     return head + shipped(name, machine).replace(PROGRAM, str(program))
 
 

@@ -27,6 +27,7 @@ from .pending import (
     pending_event,
     pending_health,
 )
+from .quarantine import set_aside
 from .requests import REQUESTS
 from .rows import StoredEvent, StoredHealth, event_of, health_of
 
@@ -74,10 +75,13 @@ class EventStore:
         self.folder, self.live, self.read_clock = folder, live, read_clock
         self._outbox = outbox
         origin: dict[str, Any] = {"source": source, "model": model, "model_digest": model_digest}
-        for name in (SNAPSHOTS, CLIPS, SAMPLES):
-            make_folder(folder / name)
+        make_folder(folder)
         with ExitStack() as held:
             held.callback(os.close, lock(folder))
+            for name in (SNAPSHOTS, CLIPS, SAMPLES):
+                if os.path.lexists(folder / name) and not (folder / name).is_dir():
+                    set_aside(folder / name, "it is no folder")
+                make_folder(folder / name)
             Ballast(folder).make_way(Space.of(folder))
             for name in ("", SNAPSHOTS, CLIPS, SAMPLES, REQUESTS):
                 remove_torn(folder / name)

@@ -193,7 +193,7 @@ def test_the_run_serves_on(
             broken[name] = f"{type(exc).__name__}: {exc}"[:200]
         slowest_s = max(slowest_s, time.monotonic() - began_s)
         shutil.rmtree(folder)
-    report_fault("damaged databases", len(all_damages), len(broken), slowest_s, "two starts each")
+    report_fault("13 damaged databases", len(all_damages), len(broken), slowest_s)
     assert not broken, "\n".join(f"{name}: {what}" for name, what in broken.items())
 
 
@@ -241,6 +241,7 @@ def test_what_others_have_added_is_no_damage(script: str, sound: Path, tmp_path:
     assert not list(folder.glob("events.db.damaged-*"))
 
 
+@pytest.mark.fault("13 start after damage")
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 def test_a_database_of_somebody_else_s_is_no_damage(
     suffix: str, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -257,6 +258,7 @@ def test_a_database_of_somebody_else_s_is_no_damage(
     assert {path.name: path.read_bytes() for path in folder.glob("events.db*")} == before
 
 
+@pytest.mark.fault("13 start after damage")
 def test_text_that_a_card_has_spoiled_hides_nothing(sound: Path, tmp_path: Path) -> None:
     """No check of SQLite's sees it; the event is listed, with what is left of its label."""
     folder = tmp_path / "store"
@@ -293,6 +295,7 @@ def test_the_check_at_the_start_takes_a_bounded_time(sound: Path, tmp_path: Path
     assert why_unusable(folder / "events.db", at_most_s=60.0)
 
 
+@pytest.mark.fault("13 start after damage")
 @pytest.mark.parametrize("name", ["text", "16384 bytes", "a folder in its place"])
 def test_the_command_line_says_what_is_wrong_and_mends_it(
     name: str, sound: Path, tmp_path: Path, cli: Cli, bundle_file: Path

@@ -24,6 +24,7 @@ from sightpost_edge.records import Health
 from sightpost_edge.sources import open_source, stream
 
 from .camera_rig import BUSY_S, QUICK, Station
+from .conftest import ReportFault
 from .http_camera import HttpCamera
 from .rtsp_camera import RtspCamera
 
@@ -52,6 +53,7 @@ def checksums(station: Station) -> list[int]:
     return [frame.image.checksum() for frame in station.frames]
 
 
+@pytest.mark.fault("11 camera faults")
 def test_an_http_camera_that_freezes_is_reopened(http: HttpCamera) -> None:
     """The cable is pulled: no byte, no end. JPEGs stay as they were sent; none comes twice."""
     station = watch(http.uri)
@@ -69,6 +71,7 @@ def test_an_http_camera_that_freezes_is_reopened(http: HttpCamera) -> None:
     assert len(set(checksums(station))) == len(station.frames)
 
 
+@pytest.mark.fault("11 camera faults")
 def test_an_http_camera_that_dies_and_comes_back(http: HttpCamera) -> None:
     """Refused connections in between."""
     station = watch(http.uri)
@@ -82,6 +85,7 @@ def test_an_http_camera_that_dies_and_comes_back(http: HttpCamera) -> None:
     assert station.reports == [("error", False), ("error", True)]
 
 
+@pytest.mark.fault("11 camera faults", count=20)
 def test_twenty_reopenings_leave_no_connection_behind(http: HttpCamera) -> None:
     """Descriptors are flat: every socket that was opened is closed."""
     quick = dataclasses.replace(QUICK, waits_s=(0.005,) * 3, healthy_s=0.0)
@@ -98,6 +102,7 @@ def test_twenty_reopenings_leave_no_connection_behind(http: HttpCamera) -> None:
     assert station.lost is None
 
 
+@pytest.mark.fault("11 camera faults")
 def test_an_rtsp_camera_that_freezes_is_reopened(rtsp: RtspCamera) -> None:
     """Found by how long a read took."""
     station = watch(rtsp.uri)
@@ -141,6 +146,7 @@ sys.exit(3)
     assert process.returncode == 3
 
 
+@pytest.mark.fault("11 camera faults")
 def test_an_rtsp_camera_that_drops_the_connection_is_reopened(rtsp: RtspCamera) -> None:
     """FFmpeg says False at once."""
     station = watch(rtsp.uri)
@@ -152,6 +158,7 @@ def test_an_rtsp_camera_that_drops_the_connection_is_reopened(rtsp: RtspCamera) 
     assert station.reports[0][0] in ("error", "stall")
 
 
+@pytest.mark.fault("11 camera faults")
 def test_an_old_picture_given_out_as_good_after_the_time_out_is_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -205,6 +212,7 @@ def test_what_is_not_multipart_goes_to_ffmpeg(monkeypatch: pytest.MonkeyPatch) -
     assert len(asked) == 3
 
 
+@pytest.mark.fault("11 camera faults")
 def test_a_server_that_trickles_is_a_time_out() -> None:
     """A byte now and then keeps the socket's own time-out away for ever."""
 
@@ -244,11 +252,12 @@ def test_a_certificate_that_nobody_signed_is_refused(
 
 
 @pytest.mark.slow
-def test_a_real_station_is_back_in_time(http: HttpCamera) -> None:
+def test_a_real_station_is_back_in_time(http: HttpCamera, report_fault: ReportFault) -> None:
     """Nothing shortened: frozen, then dead for 5 s; found within 10 s, back within 60 s."""
     told: list[Health] = []
     source = open_source(http.uri, report=told.append)
     frames = iter(source)
+    slowest_s, late = 0.0, 0
     for fault, begin, mend in (
         ("stall", lambda: setattr(http, "frozen", True), lambda: setattr(http, "frozen", False)),
         ("error", http.kill, http.start),
@@ -258,18 +267,21 @@ def test_a_real_station_is_back_in_time(http: HttpCamera) -> None:
         begin()
         while not told:
             time.sleep(0.05)
-        assert told[0].monotonic_ns / 1e9 - began_s <= 10
+        late += told[0].monotonic_ns / 1e9 - began_s > 10
         time.sleep(5 if fault == "error" else 0)
         mended_s = time.monotonic()
         mend()
         while next(frames).monotonic_ns / 1e9 < mended_s:
             pass
-        assert time.monotonic() - mended_s <= 60
+        took_s = time.monotonic() - mended_s
+        slowest_s, late = max(slowest_s, took_s), late + (took_s > 60)
         while len(told) < 2:
             time.sleep(0.05)
         assert [(health.fault, health.ok) for health in told] == [(fault, False), (fault, True)]
         told.clear()
     source.close()
+    report_fault("11 a real camera's time", 2, late, slowest_s)
+    assert not late
 
 
 class Guarded:

@@ -15,7 +15,8 @@ from sightpost_edge.testing import FakeClassifier
 
 from ..edge.test_judge import INJECTED, good
 from .camera_rig import QUICK, Film
-from .test_camera import BACK_S, FOUND_S
+from .conftest import ReportFault
+from .test_11_camera import BACK_S, FOUND_S
 
 FPS = 4.0
 USUAL_S, FAULT_S, AFTER_S = 20.0, 20.0, 70.0
@@ -76,11 +77,15 @@ class Story:
         ("blur 8 px", "blurred", UNSEEN_S), ("hand", "covered", UNSEEN_S),
     ],
 )  # fmt: skip
-def test_a_camera_that_shows_nothing(name: str, fault: str, unseen_s: float) -> None:
+def test_a_camera_that_shows_nothing(
+    name: str, fault: str, unseen_s: float, report_fault: ReportFault
+) -> None:
     """Told within 10 s, reopened once, no look while it lasts, looked at again within 60 s."""
     story = Story(name)
     watched = story.watched
     watched.run()
+    back_s = [health.monotonic_ns / 1e9 - story.over_s for health in watched.health if health.ok]
+    report_fault("12 a camera that shows nothing", 1, not back_s, max(back_s, default=None))
     assert [(health.fault, health.ok) for health in watched.health] == [
         (fault, False), (fault, True),
     ]  # fmt: skip
@@ -92,6 +97,7 @@ def test_a_camera_that_shows_nothing(name: str, fault: str, unseen_s: float) -> 
     assert watched.film.opened == 2
 
 
+@pytest.mark.fault("12 nothing to be seen")
 @pytest.mark.parametrize("how", ["it breaks", "it just changes"])
 def test_a_camera_that_comes_back_with_another_size(how: str) -> None:
     """After reopening it gives other pictures for good: looked at again within 60 s."""

@@ -21,6 +21,7 @@ from sightpost_edge.sources.settings import CameraSettings
 
 from . import camera_rig as rigs
 from .camera_rig import BUSY_S, QUICK, SCALE, Item, Rig, Station, is_bad, picture, tag
+from .conftest import ReportFault, only_in_soak
 
 FOUND_S, BACK_S = 10.0, 60.0
 """What this project promises: a fault is found within, and classifying goes on within."""
@@ -99,6 +100,7 @@ def station() -> Iterator[Callable[..., tuple[Station, Rig]]]:
         one.close()
 
 
+@pytest.mark.fault("11 camera faults")
 @pytest.mark.parametrize(
     ("script", "fault", "quickly"),
     [
@@ -138,6 +140,7 @@ def test_a_fault_is_found_told_once_and_survived(
     assert rig.opened >= 2
 
 
+@pytest.mark.fault("11 camera faults")
 def test_a_picture_read_before_the_fault_is_found_is_not_given_out_after_it() -> None:
     """The consumer was busy all the while: it goes on with a new picture."""
     rig = Rig(lambda rig: [rig.good(), rig.good(), Shot(picture(9, width=32), 1 << 62)])
@@ -151,6 +154,7 @@ def test_a_picture_read_before_the_fault_is_found_is_not_given_out_after_it() ->
     source.close()
 
 
+@pytest.mark.fault("11 camera faults")
 def test_a_camera_that_stays_away_ends_the_run(
     station: Callable[..., tuple[Station, Rig]],
 ) -> None:
@@ -170,6 +174,7 @@ def test_a_camera_that_stays_away_ends_the_run(
     assert running.reports == [("error", False)]
 
 
+@pytest.mark.fault("11 camera faults")
 def test_a_camera_that_stays_frozen_ends_the_run(
     station: Callable[..., tuple[Station, Rig]],
 ) -> None:
@@ -201,6 +206,7 @@ def test_a_still_image_stream_is_no_fault_when_told_so(
     assert rig.opened == 1
 
 
+@pytest.mark.fault("11 camera faults")
 def test_a_driver_that_hangs_each_time_is_left_behind_three_times_at_most(
     station: Callable[..., tuple[Station, Rig]],
 ) -> None:
@@ -223,6 +229,7 @@ def test_a_driver_that_hangs_each_time_is_left_behind_three_times_at_most(
     running.wait(lambda: rig.closed == rig.opened)
 
 
+@pytest.mark.fault("11 camera faults")
 def test_a_hung_read_that_returns_after_all_is_not_heard(
     station: Callable[..., tuple[Station, Rig]],
 ) -> None:
@@ -274,6 +281,7 @@ def test_what_pictures_show_may_reopen_again_later(
     running.wait_for_frames(3)
 
 
+@pytest.mark.fault("11 camera faults")
 def test_pictures_that_cannot_be_decoded_are_a_fault_like_others(
     station: Callable[..., tuple[Station, Rig]],
 ) -> None:
@@ -325,6 +333,7 @@ def test_a_signal_handler_may_close() -> None:
         assert rig.closed == 1
 
 
+@pytest.mark.fault("11 camera faults", count=20)
 def test_nothing_is_left_after_twenty_reopenings(
     station: Callable[..., tuple[Station, Rig]],
 ) -> None:
@@ -493,8 +502,9 @@ def test_a_camera_with_an_end_is_no_fault(station: Callable[..., tuple[Station, 
     assert (running.reports, running.lost, rig.closed) == ([], None, 1)
 
 
+@only_in_soak
 @pytest.mark.slow
-def test_an_hour_of_random_faults_in_three_minutes() -> None:
+def test_an_hour_of_random_faults_in_three_minutes(report_fault: ReportFault) -> None:
     """Faults at random for a while: every one told in pairs, no bad Frame, no thread left."""
     scripts = (slow_read, time_out, exception, nothing, unplugged, frozen, stale, shape, truncated)
     chance = random.Random(5)
@@ -509,8 +519,10 @@ def test_an_hour_of_random_faults_in_three_minutes() -> None:
     running = Station(rig.open, stall_s=8 * SCALE, frozen_s=8 * SCALE)
     running.wait(lambda: rig.fault_s and time.monotonic() > rig.fault_s + 5, 400)
     running.close()
+    bad = sum(map(is_bad, running.frames))
+    report_fault("11 an hour", len(running.reports) // 2, bad + (running.lost is not None))
     assert running.lost is None
-    assert not any(map(is_bad, running.frames))
+    assert not bad
     pairs = list(zip(running.reports[::2], running.reports[1::2], strict=True))
     assert len(pairs) > 50
     assert all(bad[0] == good[0] and (bad[1], good[1]) == (False, True) for bad, good in pairs)

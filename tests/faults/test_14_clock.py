@@ -135,7 +135,7 @@ def test_time_is_put_right_and_never_claimed(place: Path, report_fault: ReportFa
         board.reboot()
         faults += live(folder, board, random.Random(seed), 40)
         losses += list(wrong(folder, board))
-    report_fault("clock: jumps, late time, reboots", faults, len(losses))
+    report_fault("14 clock: jumps, late time, reboots", faults, len(losses))
     assert not losses, losses[:5]
     assert faults > 200
 
@@ -203,7 +203,7 @@ def test_a_run_goes_on_while_its_clock_jumps(
     wrong = [e.seq for e, ms in zip(kept, stayed, strict=True)
              if abs(ms - 1000 * (e.ended_s - e.started_s)) > 2]  # fmt: skip
     missing = {e["seq"] for e in seen} - {e.seq for e in kept}
-    report_fault("clock: jumps while a run goes on", len(jumps), len(wrong) + len(missing))
+    report_fault("14 clock: jumps while a run goes on", len(jumps), len(wrong) + len(missing))
     assert not wrong
     assert not missing
     assert len({e.started_at[:4] for e in kept}) >= 3, "the clock was never off"

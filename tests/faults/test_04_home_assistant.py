@@ -154,7 +154,7 @@ def test_a_killed_uplink_is_missed(broker: Broker, folder: Path, report_fault: R
         with hasty(config):
             until(lambda: listener.texts(STATUS)[-1:] == ["online"])
             until(lambda: len(listener.of(CONFIG)) > announced)
-    report_fault("uplink killed under Home Assistant", 1, 0, time.monotonic() - killed_s)
+    report_fault("4 uplink killed under Home Assistant", 1, 0, time.monotonic() - killed_s)
 
 
 def test_a_restarted_home_assistant_is_told_again(broker: Broker, folder: Path) -> None:

@@ -101,6 +101,7 @@ CONFIGS: dict[str, Any] = {
 }
 
 
+@pytest.mark.fault("19 hostile files", count=2)
 @pytest.mark.parametrize("what", CONFIGS)
 def test_a_config_that_names_anything_else(what: str, tmp_path: Path) -> None:
     """Refused in both formats, with class and file; only .h5 ignores Keras's safe mode."""
@@ -183,6 +184,7 @@ TRICKS = {
 }
 
 
+@pytest.mark.fault("19 hostile files")
 @pytest.mark.parametrize("trick", TRICKS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("packed", [False, True], ids=["h5", "keras"])
 def test_weights_that_reach_out_or_swell(
@@ -212,6 +214,7 @@ def test_weights_that_reach_out_or_swell(
         raise caught[0]
 
 
+@pytest.mark.fault("19 hostile files")
 def test_a_group_inside_itself_ends(tmp_path: Path) -> None:
     """Hard links may make a circle."""
     with h5py.File(weights_file(tmp_path / "round.h5"), "a") as file:
@@ -229,6 +232,7 @@ class Bomb:
         return Path.touch, (self._sentinel,)
 
 
+@pytest.mark.fault("19 hostile files")
 @pytest.mark.parametrize(
     "member",
     [
@@ -251,6 +255,7 @@ def test_members_that_do_not_belong(member: str, tmp_path: Path) -> None:
     assert not sentinel.exists()
 
 
+@pytest.mark.fault("19 hostile files")
 @pytest.mark.parametrize("name", ["model.pkl", "model.keras", "model.h5", "model.weights.h5"])
 def test_a_pickle_under_any_name(name: str, tmp_path: Path) -> None:
     """It is never unpickled."""
@@ -261,6 +266,7 @@ def test_a_pickle_under_any_name(name: str, tmp_path: Path) -> None:
     assert not sentinel.exists()
 
 
+@pytest.mark.fault("19 hostile files")
 def test_a_zip_behind_an_h5_is_judged_as_keras_reads_it(tmp_path: Path) -> None:
     """A file that is both: the suffix decides, so the harmless half hides nothing."""
     path = tmp_path / "both.h5"
@@ -273,6 +279,7 @@ def test_a_zip_behind_an_h5_is_judged_as_keras_reads_it(tmp_path: Path) -> None:
         refuse_hostile(path)
 
 
+@pytest.mark.fault("19 hostile files")
 def test_zip_bombs(tmp_path: Path) -> None:
     """Refused by what they declare, before a byte is unpacked."""
     bomb = archive(tmp_path / "model.keras", model_config(), weights=bytes(40 << 20))
@@ -289,6 +296,7 @@ def test_a_size_above_the_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         refuse_hostile(path)
 
 
+@pytest.mark.fault("19 hostile files")
 @pytest.mark.parametrize("config", ["[" * 200_000, "{", "", "\udcff", '{"class_name": 1}'])
 def test_a_config_that_is_none(config: str, tmp_path: Path) -> None:
     """Nested beyond measure, cut off, empty, not text."""
@@ -300,6 +308,7 @@ def test_a_config_that_is_none(config: str, tmp_path: Path) -> None:
         refuse_hostile(path)
 
 
+@pytest.mark.fault("19 hostile files", count=150)
 @pytest.mark.parametrize("name", ["model.keras", "plain.weights.h5"])
 def test_damaged_files(name: str, tmp_path: Path) -> None:
     """Cut off or with flipped bytes: an error of ours or still harmless, never another one."""

@@ -93,7 +93,7 @@ def test_kill_9_loses_no_acknowledged_event(
     """Six kills at random moments of one store; each restart goes on by itself."""
     store = tmp_path / "store"
     wrong, took_s = rounds(run_line(bundle_file, photos, store), store, [], 6)
-    report_fault("kill -9, sightpost run", 6, len(wrong), took_s, "until the next event")
+    report_fault("6 kill -9, sightpost run", 6, len(wrong), took_s)
     assert not wrong
 
 
@@ -110,8 +110,8 @@ def test_fifty_kills_of_a_device_that_was_updated(
     promises = old_store(store, version, events=100)
     line = [*run_line(bundle_file, photos, store), "--config", str(config)]
     wrong, took_s = rounds(line, store, promises, 50)
-    name = f"kill -9, sightpost run on schema {version}"
-    report_fault(name, 50, len(wrong), took_s, "until the next event")
+    name = f"6 kill -9, sightpost run on schema {version}"
+    report_fault(name, 50, len(wrong), took_s, "time until the next event")
     assert not wrong
     assert read_counters(store)[COUNTERS["pictures"]] > 0
 
@@ -154,7 +154,7 @@ def migration_rounds(place: Path, count: int) -> Outcome:
 def test_kills_of_a_writer(place: Path, report_fault: ReportFault) -> None:
     """Bursts, clips, marks, an outbox, a quota: what was promised of each is there."""
     wrong, took_s = writer_rounds(place / "store", [], 5, seed=3)
-    report_fault("kill -9, writer", 5, len(wrong), took_s)
+    report_fault("6 kill -9, writer", 5, len(wrong), took_s)
     assert not wrong
 
 
@@ -163,7 +163,7 @@ def test_kills_while_an_old_store_is_brought_up_to_date(
 ) -> None:
     """Whatever it was killed at, the next start ends what it began."""
     wrong, took_s = migration_rounds(place, 4)
-    report_fault("kill -9, migration", 4, len(wrong), took_s)
+    report_fault("6 kill -9, migration", 4, len(wrong), took_s)
     assert not wrong
 
 
@@ -178,7 +178,7 @@ def test_three_hundred_kills_of_a_writer(place: Path, report_fault: ReportFault)
         wrong += found
         slowest_s = max(slowest_s, took_s)
         shutil.rmtree(store)
-    report_fault("kill -9, writer, long", 300, len(wrong), slowest_s)
+    report_fault("6 kill -9, writer, long", 300, len(wrong), slowest_s)
     assert not wrong
 
 
@@ -188,7 +188,7 @@ def test_a_hundred_kills_while_old_stores_are_brought_up_to_date(
 ) -> None:
     """The same, longer."""
     wrong, took_s = migration_rounds(place, 100)
-    report_fault("kill -9, migration, long", 100, len(wrong), took_s)
+    report_fault("6 kill -9, migration, long", 100, len(wrong), took_s)
     assert not wrong
 
 
