@@ -70,7 +70,7 @@ class Station:
         self.site = site
         self.models = model if isinstance(model, Slot) else Slot(model)
         self._on_event, self._on_health = on_event, on_health
-        self.rules = self._rules_for(self.bundle)
+        self.rules = self.models.fitting(self._rules_for)
         if site.mqtt.url:
             if config is not None:
                 check(site.mqtt)
@@ -129,8 +129,8 @@ class Station:
             self.models.begin()
             while not self._watch_with_one_model(seen, waited):
                 self._change_model()
-                self.models.begin()
         finally:
+            self.models.close()  # before the store, which may take long enough to be killed at
             try:
                 finish(self.keeper, self._keepsakes)
             finally:

@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+import sightpost_edge
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.config import Site
-from sightpost_edge.errors import ModelError
+from sightpost_edge.errors import ConfigError, DiskFull, ModelError, StoreBusy
 from sightpost_edge.models.folder import Installed, ModelFolder
+from sightpost_edge.models.opening import UNCLEAN
 from sightpost_edge.models.probation import OnProbation, Verdict
-from sightpost_edge.models.slot import UNCLEAN, Slot
+from sightpost_edge.models.slot import Slot
 from sightpost_edge.models.versions import id_of
 from sightpost_edge.sinks.gpio import PinSettings
 from sightpost_edge.sources.settings import CameraSettings
@@ -172,6 +176,85 @@ def test_a_run_that_was_stopped_goes_on_with_the_trial(folder: ModelFolder) -> N
         assert slot.on_trial
         assert slot.bundle.digest == new.digest
         slot.close()
+
+
+def no_disk(*given: object, **named: object) -> None:
+    raise DiskFull("no space left")
+
+
+def test_a_model_that_the_rules_refuse_gives_way_at_a_start(folder: ModelFolder) -> None:
+    """A station that would end there was dark until somebody came."""
+    old, new = folder.current(), install(folder, 2)
+    assert old is not None
+    slot = Slot.open(folder.path)
+
+    def rules_for(bundle: Bundle) -> str:
+        if bundle.digest == new.digest:
+            raise ConfigError("groups: no label 'fox'")
+        return "rules"
+
+    assert slot.fitting(rules_for) == "rules"
+    assert slot.bundle.digest == old.digest
+    slot.close()
+    assert folder.current() == old
+    assert "fox" in folder.state().outcomes[-1].why
+
+
+def test_a_model_that_kills_while_it_is_opened_is_met_once(folder: ModelFolder) -> None:
+    old = folder.current()
+    install(folder, 2)
+    program = (
+        "import os, sys; from pathlib import Path; sys.path[:0] = sys.argv[2:]\n"
+        "from sightpost_edge.models import folder, slot\n"
+        "folder.ModelFolder.open = lambda *given, **named: os._exit(9)\n"
+        "slot.Slot.open(Path(sys.argv[1]))"
+    )
+    package = Path(sightpost_edge.__file__).parent.parent
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(folder.path), str(package)], check=False
+    )
+    assert ended.returncode == 9
+    assert old is not None
+    slot = Slot.open(folder.path)
+    assert slot.bundle.digest == old.digest
+    slot.close()
+
+
+def test_going_back_needs_no_disk(folder: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that takes no note keeps nobody at a bad model, now or after a start."""
+    old = folder.current()
+    assert old is not None
+    install(folder, 2)
+    monkeypatch.setattr(ModelFolder, "trial_ended", no_disk)
+    slot = Slot.open(folder.path)
+    slot.begin()
+    assert isinstance(slot.classifier, OnProbation)
+    slot.classifier._end(Verdict(False, "it is slow"))
+    assert slot.changes()
+    slot.change(lambda bundle: None)
+    assert slot.bundle.digest == old.digest
+    for _ in range(3):
+        slot._looked_s = 0.0
+        slot.tick()
+        assert not slot.changes()
+    slot._held.close()  # killed: nothing is written any more
+    again = Slot.open(folder.path)
+    assert again.bundle.digest == old.digest
+    again.close()
+
+
+def test_one_run_follows_a_folder(folder: ModelFolder) -> None:
+    """A second one is no proof that the first has died in its trial."""
+    new = install(folder, 2)
+    slot = Slot.open(folder.path)
+    slot.begin()
+    with pytest.raises(StoreBusy, match="another run"):
+        Slot.open(folder.path)
+    trial = folder.state().trial
+    assert trial is not None
+    assert (trial.id, trial.begun) == (new.id, True)
+    slot.close()
+    Slot.open(folder.path).close()
 
 
 @pytest.mark.parametrize("damage", [b"", b"TFL3 no more", None])
