@@ -14,7 +14,7 @@ COMMANDS = (
     ("service",), ("service", "install"), ("service", "status"), ("service", "logs"),
     ("service", "uninstall"), ("doctor",), ("support",), ("model",), ("model", "install"),
     ("model", "list"), ("model", "use"), ("model", "rollback"), ("model", "trust"),
-    ("keys",), ("keys", "new"), ("keys", "show"),
+    ("keys",), ("keys", "new"), ("keys", "show"), ("keys", "sign"),
 )  # fmt: skip
 
 

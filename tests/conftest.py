@@ -19,6 +19,14 @@ DATA = Path(os.environ.get("SIGHTPOST_DATA", REPOSITORY.parent / "shared" / "dat
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """The command changes it for its whole process, which here is that of all other tests."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Decoded photos and the record of tried models go into folders of the tests, never into the

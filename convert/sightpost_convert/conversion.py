@@ -26,7 +26,7 @@ from .plot import draw_court
 from .report import court_json, print_ruling, table_row
 from .seal import Provenance, seal
 from .sensitive import choose_rows, frames
-from .signer import Signer
+from .signer import signer_for
 from .target import Target, parse_target
 from .verdict import Budget, names, refusal
 
@@ -64,7 +64,7 @@ def convert_case(case: Case, out: Path, evidence: Path, wishes: Wishes) -> tuple
     """
     target, budget = _measurable(wishes)
     _check_display(wishes.localized, case)
-    signer = Signer.of(wishes.sign, wishes.version, wishes.expires, target)
+    signer = signer_for(wishes.sign, wishes.version, wishes.expires, target)
     with _progress() as say:
         ruling = hold_court(case, budget, target, say)
     print_ruling(ruling, case)

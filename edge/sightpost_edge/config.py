@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from .clips import ClipSettings
 from .contract import Contract
+from .durable import unreadable
 from .errors import ConfigError, first_line, nearest
 from .export.deployment import Deployment
 from .heat import Thermometer
@@ -139,6 +140,7 @@ def load(cls: type[T], path: Path) -> T:
 
     Raises:
         ConfigError: no file, not TOML, an unknown key, or a value of the wrong kind.
+        StoreError: its disk fails.
     """
     try:
         with path.open("rb") as file:
@@ -146,7 +148,7 @@ def load(cls: type[T], path: Path) -> T:
     except FileNotFoundError as exc:
         raise ConfigError(f"no config file at {path}") from exc
     except OSError as exc:
-        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
+        raise unreadable(path, exc) from exc
     return build(cls, parse(content, where=str(path)), where=str(path))
 
 

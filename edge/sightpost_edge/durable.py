@@ -1,14 +1,21 @@
 """Files that are whole or absent after a power cut: temp, fsync, rename, fsync the folder."""
 
 import contextlib
+import errno
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import writing_to
+from .errors import ConfigError, SightpostError, StoreError, writing_to
+
+_A_PERSONS = {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
+    errno.ENAMETOOLONG, errno.EINVAL, errno.ENXIO, errno.ENODEV,
+}  # fmt: skip
+"""What waiting does not mend; all else, such as a card that stutters or a full memory, it may."""
 
 
 @contextlib.contextmanager
@@ -41,8 +48,12 @@ def write_file(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_files(
+    folder: Path, files: Mapping[str, bytes], *, on_file: Callable[[], None] = lambda: None
+) -> None:
     """Write all, by their names below ``folder``, or none; each folder is synced once.
+
+    ``on_file`` is called whenever the disk has taken one of them.
 
     Raises:
         DiskFull, StoreError: see ``errors.writing_to``.
@@ -58,8 +69,10 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
                     os.fsync(file.fileno())
                 renamed.append(path)
                 os.replace(beside, path)
+                on_file()
             for parent in {path.parent for path in torn}:
                 sync_folder(parent)
+                on_file()
     except BaseException:
         for path in (*torn.values(), *renamed):
             with contextlib.suppress(OSError):
@@ -82,6 +95,17 @@ def keep_private() -> None:
     os.umask(os.umask(0o077) | 0o027)
 
 
+def unreadable(path: Path, exc: OSError) -> SightpostError:
+    """The error for a file of a person's that cannot be read: theirs to mend, or the disk's.
+
+    Not the same exit code: a service is not started again after the former.
+    """
+    text = f"cannot read {path}: {exc.strerror or exc}"
+    if exc.errno in _A_PERSONS:
+        return ConfigError(text)
+    return StoreError(text, hint="dmesg says whether the disk fails; it is tried again")
+
+
 def give_to_owner(folder: Path, *made: Path) -> None:
     """What root made in somebody's folder is theirs: a service could not remove it again."""
     if os.geteuid() != 0:
@@ -89,7 +113,7 @@ def give_to_owner(folder: Path, *made: Path) -> None:
     owner = folder.stat()
     for path in made:
         with contextlib.suppress(OSError):
-            os.chown(path, owner.st_uid, owner.st_gid)
+            os.lchown(path, owner.st_uid, owner.st_gid)  # a link there may lead to what is root's
 
 
 _TORN = re.compile(r"\..+\.\d+(\.\d+)?")

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,17 +40,20 @@ log = logging.getLogger("sightpost")
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A bad end: when, ms since 1970 by whatever clock there was, and why, in a few words."""
+    """A bad end: when, ms since 1970 by whatever clock there was, and why, in a few words.
+    ``reboot``: whether that could help; it mends no model and no config."""
 
     at_ms: int
     why: str
+    reboot: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Lives:
     """``bad`` counts bad ends in a row; ``ends`` are the last ones, oldest first. ``living`` is the
     boot in which a run is under way or died without a word, "" where the last one said goodbye.
-    ``asked_ms``: when a reboot was asked for, heeded or not; 0: not since a healthy life."""
+    ``asked_ms``: when a reboot was asked for, heeded or not. A healthy life forgets it after six
+    hours only: a driver that wedges after ten good minutes would get four reboots an hour."""
 
     bad: int = 0
     ends: tuple[End, ...] = ()
@@ -62,17 +66,21 @@ class Lives:
         steps = self.bad - FREE
         return 0.0 if steps < 0 else min(FIRST_S * 2.0 ** min(steps, 10), MOST_S)
 
-    def died(self, why: str, at_ms: int) -> "Lives":
+    def died(self, why: str, at_ms: int, *, reboot: bool = True) -> "Lives":
         """One more bad end."""
-        ends = (*self.ends, End(at_ms, why[:200]))[-REBOOT_ENDS:]
+        ends = (*self.ends, End(at_ms, why[:200], reboot))[-REBOOT_ENDS:]
         return replace(self, bad=self.bad + 1, ends=ends, living="")
 
     def wants_reboot(self, now_ms: int, up_s: float) -> bool:
         """Whether only a reboot is left to try."""
-        recent = [end for end in self.ends if 0 <= now_ms - end.at_ms <= HOUR_MS]
+        recent = [end for end in self.ends if end.reboot and 0 <= now_ms - end.at_ms <= HOUR_MS]
+        return len(recent) >= REBOOT_ENDS and not self.has_asked(now_ms, up_s)
+
+    def has_asked(self, now_ms: int, up_s: float) -> bool:
+        """Whether the last reboot that was asked for is too near to ask for another one."""
         since_s = (now_ms - self.asked_ms) / 1000
-        tried = self.asked_ms and (up_s < REBOOT_AGAIN_S or 0 <= since_s < REBOOT_AGAIN_S)
-        return len(recent) >= REBOOT_ENDS and not tried
+        near = up_s < REBOOT_AGAIN_S or 0 <= since_s < REBOOT_AGAIN_S
+        return self.asked_ms != 0 and near
 
 
 def read_lives(folder: Path) -> Lives:
@@ -108,52 +116,75 @@ class Life:
         if lives.living:
             same_boot = lives.living == now.boot_id
             lives = lives.died("killed", now.wall_ms) if same_boot else replace(lives, living="")
-        asks = lives.wants_reboot(now.wall_ms, now.monotonic_ns / 1e9)
-        if _ask_for_reboot(asks) and asks:
-            lives = Lives(asked_ms=now.wall_ms)  # it takes five new ends to ask again
-        self._keep(lives)
+        self._lives = lives
+        if lives.wants_reboot(now.wall_ms, now.monotonic_ns / 1e9):
+            lives = self._ask_for_reboot(lives, now.wall_ms)
+        else:
+            _take_back()
         if lives.wait_s:
+            self._keep(lives)  # only here: a slow card takes 20 s for each, and the manager waits
             waiting(lives.wait_s, lives.ends[-1].why if lives.ends else "")
             self._sleep(lives.wait_s)
         self._keep(replace(lives, living=now.boot_id))
 
     def healthy(self) -> None:
-        """It has run well for ``HEALTHY_S``: what came before is forgotten."""
-        if self._lives != Lives(living=self._lives.living):
-            self._keep(Lives(living=self._lives.living))
+        """It has run well for ``HEALTHY_S``: what came before is forgotten, see ``Lives``."""
+        now, lives = self._read_clock(), self._lives
+        has_asked = lives.has_asked(now.wall_ms, now.monotonic_ns / 1e9)
+        left = Lives(living=lives.living, asked_ms=lives.asked_ms if has_asked else 0)
+        if lives != left:
+            self._keep(left)
 
-    def end(self, why: str = "") -> None:
-        """It ends: badly, and ``why``, or as it should."""
+    def end(self, why: str = "", *, reboot: bool = True) -> None:
+        """It ends: badly, and ``why``, where a ``reboot`` could help or not; or as it should."""
         now_ms = self._read_clock().wall_ms
         lives = replace(self._lives, living="", bad=0)
-        self._keep(self._lives.died(why, now_ms) if why else lives)
+        self._keep(self._lives.died(why, now_ms, reboot=reboot) if why else lives)
 
-    def _keep(self, lives: Lives) -> None:
+    def _ask_for_reboot(self, lives: Lives, now_ms: int) -> Lives:
+        """Not where it cannot be noted: each boot would ask for the next one. It takes five new
+        ends to ask again."""
+        asked = Lives(asked_ms=now_ms)
+        return asked if _wish() is not None and self._keep(asked) and _leave_word() else lives
+
+    def _keep(self, lives: Lives) -> bool:
         self._lives = lives
         try:
             make_folder(self._folder)
             write_file(self._folder / LIVES, json.dumps({"v": 1, **asdict(lives)}).encode())
         except StoreError as exc:
             log.warning("%s; how runs end is not counted", exc)
+            return False
+        return True
 
 
-def _ask_for_reboot(asks: bool) -> bool:
-    """Leave word for ``sightpost-reboot@.path``, where somebody has installed that; take back an
-    older one, which whoever installs it tomorrow would be surprised by."""
+def _wish() -> Path | None:
+    """What ``sightpost-reboot@.path`` watches, where somebody has installed that; None without a
+    folder for it."""
     runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    if not runtime:
-        return False
+    return Path(runtime) / REBOOT if runtime else None
+
+
+def _leave_word() -> bool:
+    wish = _wish()
     try:
-        if asks:
-            (Path(runtime) / REBOOT).write_text("five bad ends within an hour\n")
-        else:
-            (Path(runtime) / REBOOT).unlink(missing_ok=True)
+        return wish is not None and wish.write_text("five bad ends within an hour\n") > 0
     except OSError:
         return False
-    return True
+
+
+def _take_back() -> None:
+    """An older wish: whoever installs the unit tomorrow would be surprised by it."""
+    if (wish := _wish()) is not None:
+        with suppress(OSError):
+            wish.unlink(missing_ok=True)
 
 
 def _parsed(found: Mapping[str, Any]) -> Lives:
-    ends = tuple(End(int(end["at_ms"]), str(end["why"])) for end in found["ends"])
+    ends = tuple(_end(end) for end in found["ends"])
     bad, living, asked_ms = int(found["bad"]), str(found["living"]), int(found["asked_ms"])
     return Lives(max(0, bad), ends[-REBOOT_ENDS:], living, asked_ms)
+
+
+def _end(found: Mapping[str, Any]) -> End:
+    return End(int(found["at_ms"]), str(found["why"]), bool(found.get("reboot", True)))

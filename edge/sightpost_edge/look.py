@@ -29,13 +29,19 @@ SPARE = 1.3
 
 
 @dataclass(frozen=True, slots=True)
-class _Over:
-    """The Frames have ended, by themselves or by an error."""
+class _Letter:
+    """Work; without it the Frames have ended, by themselves or by an error.
 
+    ``by``: whose Frames these are. A look that ended early leaves what nobody has taken, and its
+    thread may still write: fitted for another model.
+    """
+
+    by: "_Ahead"
+    work: Work | None = None
     error: BaseException | None = None
 
 
-Inbox = queue.SimpleQueue[Work | Health | _Over]
+Inbox = queue.SimpleQueue[Health | _Letter]
 """What the threads of a watch tell the main one; ``put`` serves as a source's ``report``."""
 
 
@@ -54,7 +60,7 @@ def look(
     overlap: bool | None = None,
     changes: Callable[[], bool] = lambda: False,
 ) -> Generator[Prediction, None, None]:
-    """One Prediction for each region of each Frame, in order.
+    """One Prediction for each region of each Frame, in order, each as soon as it is made.
 
     Args:
         source: a live one gives its newest Frame; a recording loses nothing.
@@ -74,8 +80,8 @@ def look(
         changes: asked at each Frame whether another model takes over; that Frame is left out.
 
     Raises:
-        ModelChanged: ``changes`` said so. Nothing is taken from the source any more, which can be
-            iterated over again.
+        ModelChanged: ``changes`` said so. The source can be iterated over again; a Frame that is
+            being prepared when a look ends early is left out.
     """
     prepared = Preparing(source, classifier, tuple(regions), motion, judge, pace)
     prepared.on_withheld = on_withheld
@@ -106,23 +112,40 @@ def _look(
             looks = any(fitted is not None for fitted in work.fitted)
             if parallel:
                 ahead.ask(busy_s=invoke_s if looks and prepared.live else 0.0)
-            began = time.perf_counter()
-            before = dict(last)
-            found = [
-                _predict(classifier, work, region, fitted, last)
-                for region, fitted in zip(regions, work.fitted, strict=True)
-            ]
-            if any(_differ(before.get(p.region, p), p) for p in found):
-                # One look alone would stand until the next forced one: make sure of it.
-                prepared.awake_until_s = work.frame.elapsed_s + AWAKE_S
-            work.frame.image.forget()
+            spent_s = yield from _each(classifier, work, regions, last, prepared)
             if looks:
-                invoke_s = steady(invoke_s, time.perf_counter() - began)
-            yield from found
+                invoke_s = steady(invoke_s, spent_s)
             if not parallel:
                 ahead.ask()
     finally:
         ahead.close()
+
+
+def _each(
+    classifier: Classifier,
+    work: Work,
+    regions: tuple[Region, ...],
+    last: dict[str, Prediction],
+    prepared: Preparing,
+) -> Generator[Prediction, None, float]:
+    """One by one: eight regions take a Pi Zero half a minute, and whoever looks on sees progress.
+
+    Returns:
+        Seconds that the model was busy.
+    """
+    spent_s = 0.0
+    try:
+        for region, fitted in zip(regions, work.fitted, strict=True):
+            began, before = time.perf_counter(), last.get(region.name)
+            found = _predict(classifier, work, region, fitted, last)
+            if before is not None and _differ(before, found):
+                # One look alone would stand until the next forced one: make sure of it.
+                prepared.awake_until_s = work.frame.elapsed_s + AWAKE_S
+            spent_s += time.perf_counter() - began
+            yield found
+    finally:
+        work.frame.image.forget()
+    return spent_s
 
 
 def _differ(one: Prediction, other: Prediction) -> bool:
@@ -179,12 +202,10 @@ class _Ahead:
                 continue
             if isinstance(letter, Health):
                 self._on_health(letter)
-            elif isinstance(letter, Work):
-                return letter
-            elif letter.error is not None:
-                raise letter.error
-            else:
-                return None
+            elif letter.by is self:
+                if letter.error is not None:
+                    raise letter.error
+                return letter.work
 
     def close(self) -> None:
         """Let the thread end; one that hangs in a source is left behind."""
@@ -199,14 +220,8 @@ class _Ahead:
                 if self._items.closing.wait(max(0.0, busy_s - self._items.took_s * SPARE)):
                     break
                 work = next(works, None)
+                self.inbox.put(_Letter(self, work))
                 if work is None:
                     break
-                self.inbox.put(work)
-            self._over(_Over())
         except BaseException as exc:  # noqa: BLE001 - handed on to the thread that asked
-            self._over(_Over(exc))
-
-    def _over(self, over: _Over) -> None:
-        """Nobody asks any more once it is closing, and the inbox may be another's by now."""
-        if not self._items.closing.is_set():
-            self.inbox.put(over)
+            self.inbox.put(_Letter(self, error=exc))

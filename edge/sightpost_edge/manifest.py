@@ -13,6 +13,7 @@ from . import __version__
 from .durable import write_file
 from .errors import ConfigError, ModelError, SignatureRefused
 from .minisign import MAX_BYTES, SUFFIX, PublicKey, SecretKey, sign, verify
+from .polled import read_ordinary
 
 VERSION = 1
 
@@ -215,11 +216,11 @@ def signature_of(path: Path) -> Path:
 
 def _read_signature(file: Path) -> bytes:
     try:
-        with file.open("rb") as opened:
-            return opened.read(MAX_BYTES + 1)
+        return read_ordinary(file, MAX_BYTES + 1, follow=True)
     except FileNotFoundError as exc:
         raise SignatureRefused(
-            "there is no signature", hint="sightpost convert RUN --sign KEY makes one"
+            "there is no signature",
+            hint="sightpost keys sign MODEL --key KEY makes one",
         ) from exc
     except OSError as exc:
         raise SignatureRefused(f"the signature cannot be read ({exc.strerror})") from exc
@@ -230,7 +231,7 @@ def _body(text: str) -> str:
     if not match:
         raise SignatureRefused(
             "the trusted comment is no sightpost manifest",
-            hint="minisign alone signs no manifest: sightpost convert RUN --sign KEY does",
+            hint="minisign alone signs no manifest: sightpost keys sign MODEL --key KEY does",
         )
     if int(match[1]) != VERSION:
         raise SignatureRefused(

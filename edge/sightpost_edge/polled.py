@@ -1,7 +1,10 @@
 """A small file that another process replaces: read anew when it is another one, never fatal."""
 
+import errno
 import json
 import logging
+import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -57,14 +60,29 @@ def read_object(path: Path) -> Mapping[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is a link: these files are replaced, never linked.
         ValueError: it is something else, or longer than ``MOST_BYTES``.
     """
-    with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
+    content = read_ordinary(path, MOST_BYTES + 1, follow=False)
     if len(content) > MOST_BYTES:
         raise ValueError(f"longer than {MOST_BYTES} bytes")
     found = json.loads(content)
     if not isinstance(found, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - damaged, like any other bytes
     return found
+
+
+def read_ordinary(path: Path, most: int, *, follow: bool) -> bytes:
+    """The first ``most`` bytes of an ordinary file in a folder that others may write.
+
+    A named pipe that was put in its place would block for ever, and a link with ``follow`` False
+    would have root read what whoever laid it may not.
+
+    Raises:
+        OSError: it cannot be read, is no ordinary file, or a link that is not to be followed.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.ENXIO, "no ordinary file", str(path))
+        return file.read(most)

@@ -71,6 +71,8 @@ class Preparing:
 
     def __iter__(self) -> Iterator[Work]:
         for frame in self._paced():
+            if self.closing.is_set():
+                return  # it came late: the judge is somebody else's by now
             began = self.began_s = time.perf_counter()
             try:
                 fitted = self._prepare(frame)

@@ -1,9 +1,10 @@
 """Whether a run makes progress: what the service manager's watchdog is told, and nothing else is.
 
 Mosquitto pings from its main loop, and so does this; a timer's thread would go on pinging beside a
-loop that hangs. Three counters must have moved since the last ping: pictures from the camera, looks
-by the model, turns of the thread that writes the store. The uplink is none of them: a bad network
-must not restart a camera.
+loop that hangs. Two counters must have moved since the last ping: looks by the model and turns of
+the thread that writes the store. A third, pictures from the camera, tells why no look was made: one
+picture may take the model longer than the watchdog waits, a look at each of its regions. The uplink
+is none of them: a bad network must not restart a camera.
 """
 
 import faulthandler
@@ -37,7 +38,7 @@ class Counters:
     """What a run has done by now: ``pictures`` that came, ``looks`` by the model or, where nothing
     could be seen or nothing had moved, without it; ``turns`` of the store's writer.
 
-    ``rests``: no picture is due now, by plan.
+    ``rests``: no picture is due now, by plan or because the camera is being opened.
     """
 
     pictures: int
@@ -144,8 +145,7 @@ def _standing_still(before: Counters, now: Counters) -> str:
     """What has not moved, in words; "" where all has that should."""
     if now.turns == before.turns:
         return "nothing was written to the store nor could have been"
-    if now.rests:
-        return ""
-    if now.pictures == before.pictures:
-        return "no new picture came"
-    return "" if now.looks != before.looks else "no picture was classified"
+    if now.rests or now.looks != before.looks:
+        return ""  # without pictures there are no looks, but for the few that were on their way
+    came = now.pictures != before.pictures
+    return "no picture was classified" if came else "no new picture came"

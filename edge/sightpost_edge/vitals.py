@@ -40,14 +40,15 @@ def live(station: "Station") -> Live:
 def counters(station: "Station") -> Counters:
     """For the watchdog.
 
-    No picture is due while the pace rests, nor sooner than the owner says (``stall_s``) where that
-    is more than the usual. A picture on which nothing could be seen was looked at, one that could
-    not be decoded was not.
+    No picture is due while the pace rests, while the camera is being opened again, nor sooner than
+    the owner says (``stall_s``) where that is more than the usual. A picture on which nothing could
+    be seen was looked at, one that could not be decoded was not.
     """
     now_s, tally, source = time.monotonic(), station.tally, station.source
     stall_s = station.site.camera.stall_s
     patience_s = stall_s if stall_s > USUAL_STALL_S else 0.0
-    rests = station.pace.idle(now_s) or now_s - source.came_s < patience_s
+    waits = source.opening or now_s - source.came_s < patience_s
+    rests = waits or station.pace.idle(now_s)
     withheld = tally.withheld.total() - tally.withheld["unreadable"]
     return Counters(source.pictures, tally.frames + withheld, station.keeper.turns, rests)
 

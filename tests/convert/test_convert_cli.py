@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sightpost_convert.conversion import Wishes
-from sightpost_convert.signer import version_now
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.cli import app
+from sightpost_edge.commands.signer import version_now
 from sightpost_edge.errors import ConfigError, SignatureRefused
 from sightpost_edge.manifest import verify_file, version_numbers
 from sightpost_edge.minikeys import PublicKey, new_keys

@@ -25,6 +25,7 @@ from sightpost_edge.doctor.host import Host, Ran, run_limited, this_host
 from sightpost_edge.doctor.mend import commands, mend, mendable
 from sightpost_edge.doctor.python import NEWEST, OLDEST
 from sightpost_edge.doctor.wheels import TINY_MODEL, TRY_MODEL
+from sightpost_edge.errors import ConfigError
 
 from ..conftest import REPOSITORY, Cli
 from .doctor_rig import MadeUp, board, only
@@ -248,7 +249,8 @@ FAULTS = [
             "sudo /bin/sh -c 'printf \"[Manager]\\nRuntimeWatchdogSec=14s\\n\" > "
             "/etc/systemd/system.conf.d/sightpost-watchdog.conf'\n"
             "sudo systemctl daemon-reexec", changes={"answers": {WATCHDOG: "1min\n"}}),
-    Planted("config.file", "fault", "no config file", "sudo sightpost service install garden",
+    Planted("config.file", "fault", "no config file",
+            "sudo sightpost service install garden --config site.toml --model model.tflite",
             changes={"station": "garden", "config": Path("/nowhere/garden.toml"),
                      "trouble": "no config file at /nowhere/garden.toml"}),
     Planted("config.file", "note", "there are stations here: garden", "sightpost doctor garden",
@@ -509,6 +511,12 @@ def test_password_in_a_config_that_all_can_read(tmp_path: Path) -> None:
     assert "sesame" not in str([*named("config.file")(host), one])
     assert mend(one) == ""
     assert only(named("config.secrets")(host)).level == "ok"
+
+
+def test_a_name_that_is_a_path() -> None:
+    """Refused before any file is looked for by it."""
+    with pytest.raises(ConfigError, match="cannot be a station's name"):
+        this_host("../x")
 
 
 def test_command_mends_and_prints(cli: Cli, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Cameras that are absent, held, forbidden, unreachable, dark, and models that err, are named."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -19,16 +20,22 @@ import pytest
 
 from sightpost_edge.config import Site, build
 from sightpost_edge.doctor import cameras, model, opened, picture
-from sightpost_edge.doctor.finding import Finding
+from sightpost_edge.doctor.finding import Finding, as_fix
 from sightpost_edge.doctor.holders import holders
 from sightpost_edge.doctor.host import Host, Ran
 from sightpost_edge.doctor.opened import Opened
 from sightpost_edge.doctor.picture import FRAMES, Seen
 from sightpost_edge.live import Live, write_live
+from sightpost_edge.minikeys import new_keys
+from sightpost_edge.models.install import install_unsigned
 from sightpost_edge.models.state import Outcome, State, write_state
+from sightpost_edge.models.trust import trust
 from sightpost_edge.records import Frame, Pixels
+from sightpost_edge.store.database import lock
 from sightpost_edge.testing import TINY_LABELS, frame, tiny_bundle, tiny_model
 
+from ..model_rig import Workshop, prove, update
+from ..model_rig import station as model_folder
 from .doctor_rig import MadeUp, board, only
 
 CONFIG = Path("/etc/sightpost/garden.toml")
@@ -216,7 +223,9 @@ def test_network_camera_that_cannot_be_reached(
     assert (one.check, one.level) == ("cameras.stream", "fault")
     assert "offers no stream at this port" in one.what
     assert "sesame" not in str(one)
-    assert one.fix == "ping -c 3 127.0.0.1"
+    assert one.fix.startswith(f"Check host and port of source in {CONFIG}, and in the camera's")
+    assert only(cameras.check_picture(host)).what.endswith("cameras.stream says why")
+    assert host.asked == []
 
     def fails(error: OSError) -> Any:
         def connect(*_: Any, **__: Any) -> None:
@@ -224,14 +233,13 @@ def test_network_camera_that_cannot_be_reached(
 
         return connect
 
-    named = station(tmp_path / "named", "rtsp://gardencam/1")
     for error, said, fix in (
         (socket.gaierror("unknown"), "gardencam:554: no such name", "getent hosts gardencam"),
         (TimeoutError(), "no answer within 3 s", "ping -c 3 gardencam"),
         (OSError(113, "No route to host"), "cannot be reached", "ip -br address; ip route"),
     ):
         monkeypatch.setattr(socket, "create_connection", fails(error))
-        found = bad(cameras.check_stream(named))
+        found = bad(cameras.check_stream(station(tmp_path / "named", "rtsp://gardencam/1")))
         assert said in found.what
         assert found.fix == fix
 
@@ -299,6 +307,33 @@ def test_run_that_holds_the_camera_is_believed(tmp_path: Path) -> None:
     assert host.asked == []
 
 
+def test_run_that_was_killed_is_not_believed(tmp_path: Path) -> None:
+    """Its live file is fresh still, its lock is free: the camera is looked at, and that is said."""
+    seen = {"picture import answer": json.dumps(asdict(Seen(3, 640, 480)))}
+    host = station(tmp_path, "0", station="garden", programs=seen)
+    run = tmp_path / "run/sightpost/garden"
+    run.mkdir(parents=True)
+    write_live(run, Live(fps=9.5))
+    host.store.mkdir(parents=True)
+    held = lock(host.store)
+    assert "the run sees well" in only(cameras.check_picture(host)).what
+    os.close(held)
+    note, picture_seen = cameras.check_picture(host)
+    assert (note.level, note.what) == (
+        "note", "a run ended without saying so, within the last minute"
+    )  # fmt: skip
+    assert note.fix == "sudo journalctl -u sightpost@garden -n 50"
+    assert picture_seen.what == "3 pictures of 640 x 480, well lit and sharp"
+    os.close(lock(host.store))  # nobody was kept from the store by the look at it
+
+
+def test_camera_that_is_absent_is_said_once(tmp_path: Path) -> None:
+    """The picture that cannot be taken for it is no second fault."""
+    host = station(tmp_path, "2")
+    assert bad(cameras.check_devices(host)).level == "fault"
+    assert only(cameras.check_picture(host)).what.endswith("cameras.devices says why")
+
+
 @contextmanager
 def stream(jpeg: bytes) -> Iterator[str]:
     """A network camera that repeats one picture for ever."""
@@ -364,8 +399,13 @@ def converted(
 
 
 MODEL_FAULTS = [
-    (Opened("m", "ModelError", "no file at m"), "file", "fault", "sightpost inspect m.tflite"),
-    (Opened("m", "BundleCorrupt", "cut", "copy it again"), "file", "fault", "Copy it again"),
+    (Opened("m", "ModelError", "no file at m"), "file", "fault",
+     f"Copy the model to m.tflite, or correct model in {CONFIG}"),
+    (Opened("m", "ModelError", "odd", "sightpost convert RUN makes one"), "file", "fault",
+     f"Copy the model to m.tflite, or correct model in {CONFIG}"),
+    (Opened("m", "BundleCorrupt", "cut", "copy it again"), "file", "fault",
+     "Copy it again (it is m.tflite)"),
+    (Opened("m", "BundleCorrupt", "cut"), "file", "fault", "sightpost inspect m.tflite"),
     (replace(GOOD, verified=False), "file", "warning", FOREIGN),
     (replace(GOOD, verified=False), "labels", "warning", FOREIGN),
     (Opened("m", "GoldenMismatch", "scores off by 0.4"), "golden", "fault",
@@ -379,6 +419,14 @@ MODEL_FAULTS = [
      "sightpost convert RUN --out model.tflite"),
     (Opened("m", "SignatureRefused", "another key"), "signature", "fault",
      "sightpost inspect m.tflite"),
+    (Opened("m", "SignatureRefused", "its key", refusal="other key", key="5E"), "signature",
+     "fault", "sightpost model install FILE --store {store}  # signed by 5E"),
+    (Opened("m", "SignatureRefused", "none", refusal="unsigned", key="5E", back="1-a"),
+     "signature", "fault", "sightpost model install FILE --store {store}  # signed by 5E"),
+    (Opened("m", "SignatureRefused", "sha256", refusal="altered", key="5E", back="1-a"),
+     "signature", "fault", "sightpost model rollback --store {store}"),
+    (Opened("m", "SignatureRefused", "sha256", refusal="altered", key="5E"), "signature",
+     "fault", "sightpost model install FILE --store {store}  # signed by 5E"),
     (replace(GOOD, id="3-ab", key="5E", expires="2026-01-31", expired=True), "signature",
      "warning", "sightpost model install URL --store {store}"),
     (replace(GOOD, median_ms=41.0, conversion=converted(0.93)), "speed", "warning",
@@ -398,6 +446,57 @@ def test_model_fault_is_named_with_its_fix(
     assert (one.check, one.level) == (f"model.{check}", level)
     assert one.fix == fix.format(store=host.store)
     assert one.why
+
+
+@pytest.mark.parametrize(
+    ("planted", "refusal", "back"),
+    [("unsigned", "unsigned", False), ("other key", "other key", False),
+     ("altered", "altered", True), ("altered alone", "altered", False)],
+)  # fmt: skip
+def test_why_a_model_of_a_folder_is_refused(
+    planted: str, refusal: str, back: bool, tmp_path: Path
+) -> None:
+    """Told by its signature; back only to a version that can be used."""
+    workshop = Workshop(tmp_path / "workshop")
+    if planted == "unsigned":
+        folder = model_folder(tmp_path / "models")
+        install_unsigned(folder, str(tiny_bundle(tmp_path / "m.tflite")))
+    else:
+        folder = model_folder(tmp_path / "models", workshop)
+        for version in ("1", "2") if planted == "altered" else ("1",):
+            update(folder, workshop.model(version))
+            prove(folder)
+    current = folder.current()
+    assert current is not None
+    if refusal == "altered":
+        current.path.chmod(0o644)
+        current.path.write_bytes(current.path.read_bytes() + b"x")
+    else:
+        trust(folder.key, new_keys().public, replace=True)
+    found = Opened(**opened.answer({"model": str(folder.path), "labels": "", "threads": 1}))
+    assert (found.error, found.refusal) == ("SignatureRefused", refusal)
+    assert (found.model, bool(found.back)) == (str(current.path), back)
+    one = bad(model.check_signature(with_model(tmp_path, found)))
+    assert str(current.path) in one.what
+    assert ("only models by the trusted key" in one.why) == (refusal != "altered")
+
+
+def test_model_that_is_nowhere_newer(tmp_path: Path) -> None:
+    """Kept for want of another: no older one is in use then."""
+    folder = board(tmp_path, station="garden").store / "models"
+    folder.mkdir(parents=True)
+    outcome = Outcome("unsigned-ab", "", 1_763_000_000_000, "kept", "no signature")
+    write_state(folder, State(outcomes=(outcome,)))
+    one = bad(model.check_trial(board(tmp_path, station="garden")))
+    assert one.why == "there was no other model to go back to"
+
+
+def test_hint_that_is_a_command_stays_one() -> None:
+    """What is pasted must be found: no capital letter before it."""
+    for command in ("sightpost model list shows them", "sudo fuser -v /dev/video0"):
+        assert as_fix(command) == command
+    assert as_fix("copy it again") == "Copy it again"
+    assert as_fix("") == ""
 
 
 def test_model_that_failed_its_trial(tmp_path: Path) -> None:

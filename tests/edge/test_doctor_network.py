@@ -170,8 +170,56 @@ def test_a_name_that_nobody_knows(tmp_path: Path) -> None:
 def test_a_broker_that_does_not_answer(tmp_path: Path) -> None:
     """Refused, or nobody there."""
     found = only(door.check_broker(host(tmp_path, url=f"mqtt://127.0.0.1:{free_port()}")), "fault")
-    assert "does not answer (Connection refused)" in found.what
+    assert "refuses the connection" in found.what
+    assert "ping" not in found.fix
+    assert "url in [mqtt]" in found.fix
+
+
+def test_a_broker_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence, or no way there: only then a ping tells more."""
+
+    def silent(_settings: MqttSettings) -> None:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(broker, "reach", silent)
+    found = only(door.check_broker(host(tmp_path, url="mqtt://127.0.0.1")), "fault")
+    assert "does not answer (timed out)" in found.what
     assert found.fix.startswith("ping -c 3 127.0.0.1\n")
+
+
+def test_the_tls_port_without_tls(tmp_path: Path) -> None:
+    """No MQTT comes back: that is said, with the address that would be right."""
+    with listening(certificate(tmp_path, "localhost", -2, 99)) as port:
+        found = only(door.check_broker(host(tmp_path, url=f"mqtt://127.0.0.1:{port}")), "fault")
+    assert found.what == f"no MQTT answer on port {port} of 127.0.0.1: is it the TLS port?"
+    assert f'url = "mqtts://127.0.0.1:{port}"' in found.fix
+
+
+@pytest.mark.parametrize(
+    ("code", "fix"), [(0x84, "Use a broker that speaks MQTT 5"), (0x88, "journalctl -u mosquitto")]
+)
+def test_a_broker_that_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, fix: str
+) -> None:
+    """MQTT 5 is named only where the broker spoke of its version."""
+    monkeypatch.setattr(broker, "reach", lambda _settings: None)
+    monkeypatch.setattr(broker, "visit", lambda *_words: broker.Visit(code, "No"))
+    found = only(door.check_broker(host(tmp_path, url="mqtt://127.0.0.1")), "fault")
+    assert (found.what, found.fix.startswith(fix)) == (
+        "127.0.0.1:1883 refuses the station: no", True
+    )  # fmt: skip
+
+
+def test_a_login_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user may be the wrong part, and the broker's list of users the place to mend it."""
+    monkeypatch.setattr(broker, "reach", lambda _settings: None)
+    monkeypatch.setattr(broker, "visit", lambda *_words: broker.Visit(0x87, "Not authorized"))
+    files = {"etc/sightpost/gate.mqtt-password": SECRET}
+    here = host(tmp_path, files, url="mqtt://127.0.0.1", username="gate cam")
+    found = only(door.check_broker(here), "fault")
+    assert found.what.endswith("not authorized (user gate cam)")
+    assert "\nmosquitto_passwd FILE 'gate cam'  # on the broker's machine" in found.fix
+    assert SECRET not in repr(found)
 
 
 def certificate(folder: Path, name: str, from_days: int, to_days: int) -> Path:

@@ -110,6 +110,23 @@ def test_a_root_that_is_read_only(machine: MadeUp, fstab: str, level: str) -> No
     assert ("dmesg" in found.fix) == (level == "fault")
 
 
+def test_a_store_on_a_read_only_disk(machine: MadeUp) -> None:
+    """Said once, and no owner is to blame."""
+    plant(machine.root, {"proc/self/mounts": CARD.replace("rw", "ro"), f"{STORE}/events.db": "x"})
+    assert only(storage.check_filesystem(machine), "fault").fix.endswith("remount,rw /")
+    for check in (storage.check_owner, contents.CHECKS[0]):
+        assert "read-only" in only(check(machine), "ok").what
+
+
+def test_a_full_disk_of_its_own(machine: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fills it is looked for where it begins, not on the system's disk."""
+    mounts = f"{CARD}/dev/sda1 /var/lib/sightpost ext4 rw 0 0\n"
+    plant(machine.root, {"proc/self/mounts": mounts})
+    measured(monkeypatch, 32 * GIB, 0, 5)
+    for check in (storage.check_space, storage.check_files):
+        assert "--max-depth=2 /var/lib/sightpost | sort" in only(check(machine), "fault").fix
+
+
 def test_a_store_that_is_somebody_elses(machine: MadeUp) -> None:
     """The service's user has another number than the files."""
     passwd = f"root:x:0:0::/root:/bin/sh\nsightpost:x:{os.geteuid() + 7}:990::/:/bin/false\n"

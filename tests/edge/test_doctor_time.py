@@ -111,7 +111,9 @@ def test_a_pi_5_without_its_battery(tmp_path: Path, by_driver: bool) -> None:
 def test_no_time_zone(tmp_path: Path, zone: str) -> None:
     """Worth a note only: stored times are UTC anyway."""
     found = only(checks.check_zone(host(tmp_path, {"etc/timezone": zone})), "note")
-    assert found.fix == "sudo timedatectl set-timezone Europe/Berlin"
+    assert found.fix == (
+        "timedatectl list-timezones\nsudo timedatectl set-timezone AREA/CITY  # one of those"
+    )
 
 
 def test_a_time_zone(tmp_path: Path) -> None:
@@ -122,6 +124,18 @@ def test_a_time_zone(tmp_path: Path) -> None:
     (root / "etc/localtime").symlink_to("/usr/share/zoneinfo/Asia/Tokyo")
     assert only(checks.check_zone(MadeUp(root=root, environ={})), "ok").what.endswith("Asia/Tokyo")
     assert only(checks.check_zone(MadeUp(root=root, environ={"TZ": "UTC"}))).level == "note"
+
+
+@pytest.mark.parametrize("by", ["environ", "file"])
+def test_a_time_zone_that_nobody_knows(tmp_path: Path, by: str) -> None:
+    """glibc takes UTC for it without a word; a rule as POSIX writes it is a zone."""
+    shell = {"TZ": "Nowhere/None"} if by == "environ" else {}
+    files = {} if by == "environ" else {"etc/timezone": "Nowhere/None"}
+    found = only(checks.check_zone(host(tmp_path, files, environ=shell)), "fault")
+    assert found.what.startswith("nobody knows the time zone Nowhere/None")
+    assert found.fix.startswith("unset TZ\n" if shell else "timedatectl list-timezones\n")
+    for zone in ("CET-1CEST,M3.5.0,M10.5.0/3", ":Europe/Rome", "<-03>3"):
+        assert only(checks.check_zone(host(tmp_path, environ={"TZ": zone}))).level == "ok", zone
 
 
 def test_events_of_an_unset_clock(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def host(root: Path, files: dict[str, str] | None = None, /, **changes: str) -> 
     """A healthy service called gate, but for ``changes`` of what systemctl shows."""
     planted = {
         "etc/passwd": PASSWD, FILE: SHIPPED, "opt/sightpost/bin/sightpost": "",
-        "opt/sightpost/bin/python": "", **(files or {}),
+        "opt/sightpost/bin/python": "", "etc/sightpost/gate.toml": "", **(files or {}),
     }  # fmt: skip
     shown = "\n".join(f"{key}={value}" for key, value in {**GOOD, **changes}.items())
     return MadeUp(
@@ -71,6 +71,15 @@ def test_installed(
     found = only(unit.check_installed(host(tmp_path, **changes)), level)
     assert what in found.what
     assert (found.fix, found.safe) == (fix, safe)
+
+
+def test_a_station_that_was_never_there(tmp_path: Path) -> None:
+    """Its installation needs the config and the model that are not there."""
+    here = host(tmp_path, LoadState="not-found")
+    (tmp_path / "etc/sightpost/gate.toml").unlink()
+    assert only(unit.check_installed(here), "fault").fix == (
+        "sudo sightpost service install gate --config site.toml --model model.tflite"
+    )
 
 
 def test_an_outdated_unit(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The writer thread: nothing waits for the disk, nothing acknowledged is lost, nothing grows."""
 
 import json
+import os
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -103,6 +105,28 @@ def test_a_burst_shares_its_syncs(tmp_path: Path) -> None:
     inserts = [i for i, s in enumerate(said) if s.startswith("INSERT INTO events")]
     commits = [i for i, s in enumerate(said) if s == "COMMIT" and i > inserts[0]]
     assert sum(inserts[1] < i < inserts[-1] for i in commits) <= 1
+
+
+def test_each_file_that_the_disk_takes_is_a_sign_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 pictures are 65 syncs, half a second each on a worn card: the watchdog waits for 30 s."""
+    store, real = open_store(tmp_path), os.fsync
+    pictures = [store.pending(event()) for _ in range(backlog.GROUP)]
+    turns: list[int] = []
+
+    def fsync(handle: int) -> None:
+        turns.append(keeper.turns)
+        real(handle)
+
+    with Keeper(store, patient=True) as keeper:
+        with keeper._waiting._changed:  # all at once
+            for one in pictures:
+                keeper.put_pending(one)
+            monkeypatch.setattr("os.fsync", fsync)
+        keeper.flush()
+    assert len(turns) > backlog.GROUP
+    assert max(Counter(turns).values()) <= 2
 
 
 def test_a_broken_disk_ends_the_run(tmp_path: Path) -> None:

@@ -11,21 +11,30 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from sightpost_edge import __version__, minikeys
+from sightpost_edge import __version__, golden, minikeys
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.cli import app
 from sightpost_edge.commands import keys as keys_command
+from sightpost_edge.commands import signer as signer_command
 from sightpost_edge.commands.keys import PASSWORD_VARIABLE, find_public_key, load_secret_key
 from sightpost_edge.errors import ConfigError, ModelError, SignatureRefused
-from sightpost_edge.manifest import Manifest, labels_digest, sign_file, signature_of, verify_file
+from sightpost_edge.manifest import (
+    Manifest,
+    is_version,
+    labels_digest,
+    sign_file,
+    signature_of,
+    verify_file,
+)
 from sightpost_edge.minikeys import Limits, SecretKey, new_keys
 from sightpost_edge.minisign import sign
-from sightpost_edge.testing import TINY_LABELS, tiny_bundle
+from sightpost_edge.testing import TINY_LABELS, tiny_bundle, tiny_model
 
 QUICK = Limits(32768, 16 << 20)
 CONTENT = b"a model"
@@ -173,7 +182,7 @@ def test_a_file_is_signed_and_verified(tmp_path: Path) -> None:
     signature_of(model).unlink()
     with pytest.raises(SignatureRefused, match="there is no signature") as refused:
         verify_file(model, CONTENT, key.public)
-    assert "convert RUN --sign KEY" in refused.value.hint
+    assert "keys sign MODEL --key KEY" in refused.value.hint
     signature_of(model).mkdir()
     with pytest.raises(SignatureRefused, match="cannot be read"):
         verify_file(model, CONTENT, key.public)
@@ -202,7 +211,7 @@ def test_keys_new_without_password(tmp_path: Path) -> None:
     assert result.stdout == (
         f"key id      {key.public.name}\npublic key  {key.public.to_string()}\n"
     )
-    assert f"convert RUN --sign {secret}" in result.stderr
+    assert f"convert RUN --out model.tflite --sign {secret}" in result.stderr
 
 
 @pytest.mark.usefixtures("cheap_passwords")
@@ -228,13 +237,15 @@ def test_the_password_may_come_from_the_environment(
     refused = call("keys", "new", tmp_path / "k")
     assert refused.exit_code == 2
     assert PASSWORD_VARIABLE in refused.stderr
+    assert "--no-password" in refused.stderr
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv(PASSWORD_VARIABLE, "from the environment")
     assert call("keys", "new", tmp_path / "k").exit_code == 0
     assert load_secret_key(tmp_path / "k.key").public == find_public_key(str(tmp_path / "k.pub"))
     monkeypatch.delenv(PASSWORD_VARIABLE)
-    with pytest.raises(ConfigError, match="no terminal"):
+    with pytest.raises(ConfigError, match="no terminal") as caught:
         load_secret_key(tmp_path / "k.key")
+    assert "--no-password" not in caught.value.hint
 
 
 @pytest.mark.parametrize("existing", ["k.key", "k.pub"])
@@ -258,6 +269,95 @@ def test_a_full_disk_leaves_no_half_key(tmp_path: Path, monkeypatch: pytest.Monk
     result = call("keys", "new", tmp_path / "k", "--no-password")
     assert result.exit_code == 7
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """A secret key without a password."""
+    path = tmp_path / "garden.key"
+    path.write_text(new_keys().to_text(None))
+    return path
+
+
+def test_a_bundle_is_signed_anew(bundle_file: Path, key_file: Path) -> None:
+    """With all that is asked for; by itself the version is the time and nothing is narrowed."""
+    key = load_secret_key(key_file)
+    signed(bundle_file, new_keys(), target="pi5")
+    content = bundle_file.read_bytes()
+    words = ["keys", "sign", bundle_file, "--key", key_file]
+    result = call(*words, "--json")
+    assert result.exit_code == 0, result.output
+    manifest = verify_file(bundle_file, content, key.public)
+    manifest.check(content, TINY_LABELS)
+    assert manifest.version.startswith("20")
+    assert is_version(manifest.version)
+    assert json.loads(result.stdout) == {
+        "file": str(bundle_file), "sha256": manifest.sha256, "bytes": len(content),
+        "key_id": key.public.name, "name": "tiny", "version": manifest.version, "target": "",
+        "expires": "", "min_runtime": __version__,
+    }  # fmt: skip
+    assert f"next, there: sightpost model install {bundle_file}\n" in result.stderr
+    result = call(*words, "--version", "99999.1", "--expires", "2999-12-31", "--target", "pi4")
+    manifest = verify_file(bundle_file, content, key.public)
+    asked = ("99999.1", "2999-12-31", "pi4")
+    assert (manifest.version, manifest.expires, manifest.target) == asked
+    for line in ("version     99999.1", "target      pi4", f"key id      {key.public.name}"):
+        assert line in result.stdout.splitlines()
+    assert bundle_file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--version", "1.2-rc"], "no dotted number"),
+        (["--expires", "2027-02-30"], "no day of the calendar"),
+        (["--target", "pi3"], "no board 'pi3'"),
+        (["--key", "none.key"], "cannot read the key"),
+    ],
+)
+def test_what_cannot_be_signed_leaves_the_old_signature(
+    bundle_file: Path, key_file: Path, words: list[str], reason: str
+) -> None:
+    """It is refused before anything is written."""
+    old = signed(bundle_file, new_keys()).read_bytes()
+    result = call("keys", "sign", bundle_file, "--key", key_file, *words)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert signature_of(bundle_file).read_bytes() == old
+
+
+def test_only_a_bundle_that_keeps_its_promise_is_signed(
+    tmp_path: Path, bundle_file: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a plain .tflite nor one whose golden frames do not come out."""
+    plain = tmp_path / "plain.tflite"
+    plain.write_bytes(tiny_model())
+    result = call("keys", "sign", plain, "--key", key_file)
+    assert result.exit_code == 4
+    assert "is a plain .tflite" in result.stderr
+    assert f"sightpost convert {plain} --labels" in result.stderr
+    nan = np.full(3, np.nan, np.float32)
+    monkeypatch.setattr(golden.Network, "scores", lambda *_, **__: nan)
+    result = call("keys", "sign", bundle_file, "--key", key_file)
+    assert result.exit_code == 4
+    assert "golden" in result.stderr
+    assert not list(tmp_path.glob("*.minisig"))
+
+
+def test_a_bundle_replaced_before_it_is_signed_is_refused(
+    bundle_file: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was verified is what is signed."""
+
+    def swapped(path: Path) -> SecretKey:
+        tiny_bundle(bundle_file, golden=["blue"])
+        return load_secret_key(path)
+
+    monkeypatch.setattr(signer_command, "load_secret_key", swapped)
+    result = call("keys", "sign", bundle_file, "--key", key_file)
+    assert result.exit_code == 4
+    assert "was replaced before it could be signed" in result.stderr
+    assert not signature_of(bundle_file).exists()
 
 
 def test_what_is_no_key_is_named(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 
-from sightpost_edge.errors import SourceLost
+from sightpost_edge.errors import ModelError, SourceLost
 from sightpost_edge.heat import Heat
 from sightpost_edge.image import JpegImage, RawImage
 from sightpost_edge.judge import FrameJudge
@@ -16,6 +16,7 @@ from sightpost_edge.motion import MotionSettings
 from sightpost_edge.pace import Pace, RateSettings
 from sightpost_edge.pixels import WHOLE, Region
 from sightpost_edge.records import Frame, Health, Pixels, Prediction
+from sightpost_edge.sources.continued import Continued
 from sightpost_edge.sources.live import Ended, LiveSource, Shot
 from sightpost_edge.testing import EPOCH, FakeClassifier, ScriptedSource, colour, frame
 
@@ -94,6 +95,21 @@ def test_every_region_is_classified_by_itself() -> None:
     ]  # fmt: skip
     assert seen[0] == ("left", (120, 40, 3))
     assert seen[1] == ("right", (60, 80, 3))
+
+
+def test_each_region_is_told_at_once() -> None:
+    """The last of eight is half a minute later on a Pi Zero; ended in between nothing stays."""
+    import cv2
+
+    regions = [Region(f"{i}", i / 8, 0, 1 / 8, 1) for i in range(8)]
+    picture = JpegImage(bytes(cv2.imencode(".jpg", noisy(0))[1]))
+    classifier = fakes(8)
+    watching = look(ScriptedSource([Frame(0, 0.0, EPOCH, 0, picture)]), classifier, regions=regions)
+    assert [next(watching).region for _ in range(3)] == ["0", "1", "2"]
+    assert len(list(classifier._scores)) == 5
+    assert picture._decoded is not None
+    watching.close()
+    assert picture._decoded is None
 
 
 def test_motion_in_one_region_leaves_the_other_still() -> None:
@@ -210,6 +226,93 @@ def test_it_leaves_no_thread_behind() -> None:
     while any(t.name == "prepare" for t in threading.enumerate()):
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
+
+
+class Gated:
+    """A live camera of so many pictures and then ``end``, each when the test says that it is due;
+    ``asked`` counts."""
+
+    uri, live, dropped = "gated://", True, 0
+
+    def __init__(self, count: int, *end: Exception) -> None:
+        self.due, self.asked = threading.Semaphore(1), threading.Semaphore(0)
+        self._script: list[Frame | Exception] = [*film(*[noisy(i) for i in range(count)]), *end]
+
+    def __iter__(self) -> Iterator[Frame]:
+        for item in self._script:
+            self.asked.release()
+            assert self.due.acquire(timeout=10)
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        pass
+
+
+class Picky(FakeClassifier):
+    """Its input is of one value, and it takes no other."""
+
+    value = 2
+
+    def fit(self, frame: Frame, region: Region = WHOLE) -> Pixels:
+        return np.full((2, 2), self.value, np.uint8)
+
+    def classify(
+        self, frame: Frame, fitted: Pixels | None = None, *, region: Region = WHOLE
+    ) -> Prediction:
+        assert fitted is not None
+        assert fitted[0, 0] == self.value, "fitted for another model"
+        return super().classify(frame, fitted, region=region)
+
+
+class Failing(Picky):
+    """Does so at its first picture, after ``before``."""
+
+    value = 1
+
+    def __init__(self, before: Callable[[], object]) -> None:
+        super().__init__(("a", "b"), [])
+        self._before = before
+
+    def classify(
+        self, frame: Frame, fitted: Pixels | None = None, *, region: Region = WHOLE
+    ) -> Prediction:
+        self._before()
+        raise ModelError("nan")
+
+
+def continued(gated: Gated, *, prepared: bool) -> Iterator[Prediction]:
+    """One model fails while the second picture is waited for, or ``prepared``; another goes on."""
+    source, inbox = Continued(gated), Inbox()
+
+    def wait() -> None:
+        for _ in range(2):
+            assert gated.asked.acquire(timeout=10)
+        if prepared:
+            gated.due.release()
+            while inbox.empty():
+                time.sleep(0.001)
+
+    with pytest.raises(ModelError):
+        next(look(source, Failing(wait), inbox=inbox, overlap=True))
+    return look(
+        source, Picky(("a", "b"), [[1, 0]] * 9), inbox=inbox, overlap=True,
+        on_wait=lambda: gated.due.release(9),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_what_came_for_another_model_is_left(prepared: bool) -> None:
+    """It fails, and its thread still waits for a picture or has put one into the inbox."""
+    indices = [found.frame.index for found in continued(Gated(4), prepared=prepared)]
+    assert indices == [2, 3]
+
+
+def test_a_source_lost_meanwhile_is_still_lost() -> None:
+    """The thread that was left behind hears of it first; that must not become a good end."""
+    with pytest.raises(SourceLost, match="cable"):
+        list(continued(Gated(1, SourceLost("cable pulled")), prepared=False))
 
 
 class Ticking:

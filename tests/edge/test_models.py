@@ -214,6 +214,7 @@ def test_going_back_by_hand_needs_no_trial(models: ModelFolder, workshop: Worksh
     one, two = installed(models, workshop, "1", "2")
     models.switch(one, why="by hand")
     assert models.state().trial is None
+    assert models.state().outcomes[-1].result == "left"
     assert models.previous() == two
     models.switch(two, why="by hand")
     update(models, workshop.model("3"))
@@ -248,7 +249,7 @@ def test_what_was_left_by_hand_does_not_come_back_by_itself(
     """Though it had been proven: whoever went back had a reason that no trial sees."""
     one, two = installed(models, workshop, "1", "2")
     models.switch(one, why="it takes dogs for foxes")
-    with pytest.raises(UpdateRefused, match="was rolled back: it takes dogs for foxes"):
+    with pytest.raises(UpdateRefused, match="was left: it takes dogs for foxes"):
         update(models, workshop.folder / "2.tflite")
     models.switch(two, why="after all")
     assert current(models) == "2"
@@ -597,10 +598,10 @@ def test_the_command_from_key_to_rollback(tmp_path: Path, workshop: Workshop) ->
     assert first.stdout.startswith("tiny 1 (")
     assert first.stdout.endswith(") is current, on trial\n")
     assert "tried out here: 1.5 ms for a picture, 2 golden frames agreed" in first.stderr
-    assert "takes it over by itself" in first.stderr
+    assert f"the next run with --model {tmp_path / 's' / 'models'} starts with it" in first.stderr
     again = call("model", "install", one, *store, "--json")
     assert json.loads(again.stdout)["changed"] is False
-    assert "takes it over" not in again.stderr
+    assert "starts with it" not in again.stderr
     models = ModelFolder(tmp_path / "s" / "models")
     prove(models)
     call("model", "install", workshop.model("2"), *store)
@@ -613,6 +614,8 @@ def test_the_command_from_key_to_rollback(tmp_path: Path, workshop: Workshop) ->
     assert rows[3].endswith("Z  1 confirmed")
     back = json.loads(call("model", "rollback", *store, "--json").stdout)
     assert (back["version"], back["current"], back["on_trial"]) == ("1", True, False)
+    again = call("model", "rollback", *store)
+    assert (again.exit_code, "no other model" in again.stderr) == (4, True), "2 was rolled back"
     assert call("model", "use", "2", *store).stdout.endswith("is current, on trial\n")
     facts = json.loads(call("model", "list", *store, "--json").stdout)
     assert facts["trusted"]["key_id"] == key
@@ -692,6 +695,9 @@ def test_root_puts_its_rights_down(workshop: Workshop) -> None:
         assert run("trust", key).returncode == 0
         place = workshop.model("1")
         workshop.folder.chmod(0o700)
+        said = run("install", workshop.model("1", file="by-other.tflite", key=new_keys()))
+        other = workshop.folder / "by-other.tflite.minisig"
+        assert f"sightpost: {other}: it was signed by key" in said.stderr, "not that of the copy"
         said = run("install", place)
         assert said.returncode == 0, said.stderr
         assert {path.lstat().st_uid for path in (store, *store.rglob("*"))} == {SERVICE}
@@ -699,6 +705,40 @@ def test_root_puts_its_rights_down(workshop: Workshop) -> None:
         (store / "models" / "lock").symlink_to(victim)
         assert run("install", workshop.model("2")).returncode == 7
         assert (victim.read_text(), victim.stat().st_uid) == ("root's", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root acts for others")
+@pytest.mark.parametrize("planted", ["a link to a folder of root's", "a link to /", "pipes"])
+def test_what_a_service_planted_holds_and_leads_root_nowhere(
+    workshop: Workshop, planted: str
+) -> None:
+    """In place of its model folder, or of all that is read there; the stick is root's alone."""
+    python = python_of_all()
+    place = workshop.model("1")
+    Path(f"{place}.pub").write_text(workshop.key.public.to_text())
+    workshop.folder.chmod(0o700)
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        store, roots = Path(name) / "store", Path(name) / "roots"
+        roots.mkdir()
+        roots.chmod(0o755)
+        models = store / "models"
+        store.mkdir()
+        if planted == "pipes":
+            models.mkdir()
+            os.mkfifo(models / STATE)
+        else:
+            models.symlink_to("/" if planted == "a link to /" else roots)
+        for path in (store, *store.rglob("*")):
+            os.chown(path, SERVICE, SERVICE, follow_symlinks=False)
+        line = [*python, "-c", "from sightpost_edge.cli import main; main()", "model", "install"]
+        line += [str(place), "--store", str(store), "--trust-first-use"]
+        said = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+        assert said.returncode == (0 if planted == "pipes" else 7), said.stderr
+        assert list(roots.iterdir()) == []
+        assert not Path("/trusted.pub").exists()
+        assert {path.lstat().st_uid for path in (store, *store.rglob("*"))} == {SERVICE}
 
 
 def test_who_is_not_root_stays_who_they_are(tmp_path: Path, monkeypatch: Any) -> None:

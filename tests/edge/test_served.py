@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Semaphore
 
 import cv2
 import numpy as np
@@ -12,13 +13,18 @@ import pytest
 
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.config import Site
-from sightpost_edge.errors import SourceLost
+from sightpost_edge.errors import SourceLost, SourceUnavailable
+from sightpost_edge.image import RawImage
 from sightpost_edge.lives import FREE, Life, read_lives
 from sightpost_edge.pace import RateSettings
 from sightpost_edge.served import Served
+from sightpost_edge.sources.continued import Continued
+from sightpost_edge.sources.ladder import Patience
+from sightpost_edge.sources.live import LiveSource, Shot
 from sightpost_edge.sources.settings import CameraSettings
 from sightpost_edge.station import Station
 from sightpost_edge.systemd import Notifier
+from sightpost_edge.testing import colour
 from sightpost_edge.vitals import counters, line
 
 from .test_sources import write_clip
@@ -73,7 +79,7 @@ def test_it_is_ready_when_it_has_looked(
     clip = write_clip(tmp_path / "clip.avi", frames_each=8, fps=15)
     with Served(tmp_path / "store", Notifier(str(tmp_path / "notify"), 10.0)) as served:
         said = heard(manager)
-        assert said == ["EXTEND_TIMEOUT_USEC=90000000", "STATUS=starting: opening the model"]
+        assert said[-2:] == ["EXTEND_TIMEOUT_USEC=90000000", "STATUS=starting: opening the model"]
         watched(site(bundle_file, clip, tmp_path), 20, served)
         served.over()
     said = heard(manager)
@@ -121,6 +127,100 @@ def test_an_owner_who_expects_few_pictures_is_believed(bundle_file: Path, tmp_pa
     assert not counters(station).rests
 
 
+def test_a_camera_that_is_being_opened_is_waited_for(bundle_file: Path, tmp_path: Path) -> None:
+    """Its own three attempts come first: 77 s, and the watchdog would wait for 30."""
+    clip = write_clip(tmp_path / "clip.avi", frames_each=8, fps=15)
+    station = watched(site(bundle_file, clip, tmp_path), 5)
+    assert not counters(station).rests
+    station.source._source.opening = True  # type: ignore[attr-defined]
+    assert counters(station).rests
+
+
+class Opening:
+    """A camera that says when it is opened and closed, once it ``works`` or when it is ``broken``;
+    the first time it works."""
+
+    def __init__(self) -> None:
+        self.opened, self.closed = Semaphore(0), Semaphore(0)
+        self.works, self.broken = Semaphore(1), False
+
+    def open(self) -> "Opening":
+        self.opened.release()
+        assert self.works.acquire(timeout=10)
+        if self.broken:
+            raise SourceUnavailable("no such device")
+        return self
+
+    def read(self) -> Shot:
+        time.sleep(0.005)
+        if self.broken:
+            raise OSError("unplugged")
+        return Shot(RawImage(colour("red"), "rgb"), time.monotonic_ns())
+
+    def close(self) -> None:
+        self.closed.release()
+
+    def source(self, *waits_s: float) -> Continued:
+        patience = Patience(waits_s=waits_s, close_s=1.0)
+        live = LiveSource("x://", self.open, camera=CameraSettings(frozen_s=0.0), patience=patience)
+        assert self.opened.acquire(timeout=5)
+        return Continued(live)
+
+
+def becomes(opening: bool, source: Continued) -> bool:
+    end_s = time.monotonic() + 5
+    while source.opening is not opening and time.monotonic() < end_s:
+        time.sleep(0.002)
+    return source.opening is opening
+
+
+def test_a_camera_is_opened_after_a_planned_rest() -> None:
+    """Until its first good picture."""
+    camera = Opening()
+    source = camera.source()
+    next(source)
+    assert not source.opening
+    source.rest()
+    assert camera.closed.acquire(timeout=5)
+    source.wake()
+    assert camera.opened.acquire(timeout=5)
+    assert becomes(True, source)
+    camera.works.release()
+    next(source)
+    assert becomes(False, source)
+    source.close()
+
+
+def test_a_camera_will_be_opened_after_a_fault() -> None:
+    """From the moment on at which it is known."""
+    camera = Opening()
+    source = camera.source(30.0)
+    camera.broken = True
+    assert becomes(True, source)
+    assert not camera.opened.acquire(blocking=False)
+    source.close()
+
+
+def test_a_camera_that_stays_away_will_be_opened_no_more() -> None:
+    camera = Opening()
+    source = camera.source(0.01)
+    camera.broken = True
+    camera.works.release()
+    with pytest.raises(SourceLost):
+        list(source)
+    assert not source.opening
+    source.close()
+
+
+def test_a_camera_that_never_opens_is_not_waited_for_for_ever() -> None:
+    """Where whoever opens it hangs itself: one attempt has its time, and no more."""
+    live = LiveSource("x://", Opening().open, patience=Patience(close_s=0.05))
+    live.close()
+    live._opens_within(0.1)
+    assert live.opening
+    assert becomes(False, Continued(live))
+
+
 def test_bad_ends_are_kept_and_waited_for(
     tmp_path: Path, manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,8 +239,8 @@ def test_bad_ends_are_kept_and_waited_for(
     assert slept == [5.0]
     with Served(tmp_path / "store", notifier):
         said = heard(manager)
-    assert said[0] == "EXTEND_TIMEOUT_USEC=100000000"
-    assert "SourceLost: unplugged" in said[1]
+    assert said[2] == "EXTEND_TIMEOUT_USEC=100000000"
+    assert "SourceLost: unplugged" in said[3]
 
 
 def test_by_hand_nothing_is_counted(tmp_path: Path) -> None:

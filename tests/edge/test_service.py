@@ -465,24 +465,91 @@ def test_root_and_systemd_are_asked_for(
     pi: MadeUp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The line to type has the program's whole path: sudo has another PATH."""
-    monkeypatch.setattr("sightpost_edge.service.machine.Machine", lambda: replace_root(pi))
+    monkeypatch.setattr(command, "_this", lambda *, dry_run: replace_root(pi, plans=dry_run))
     monkeypatch.setattr(sys, "argv", ["sightpost", "service", "install", "gate"])
     with pytest.raises(ServiceError, match="needs root") as caught:
         command._machine(dry_run=False)
     assert caught.value.hint == "sudo /opt/sightpost/bin/sightpost service install gate"
     command._machine(dry_run=True)
+    said = capsys.readouterr().err
+    assert said == (
+        "sightpost: doing this needs root; what only root may read counts as not there\n"
+    )
     pi.path("/run/systemd/system").rmdir()
-    with pytest.raises(ServiceError, match="not started by systemd"):
-        command._machine(dry_run=True)
+    for refused in (lambda: command._machine(dry_run=False), command._running):
+        with pytest.raises(ServiceError, match=r"systemd is not pid 1 here \(a container\?\)"):
+            refused()
+    command._machine(dry_run=True)
+    assert capsys.readouterr().err.startswith("sightpost: systemd is not pid 1 here")
 
 
-def replace_root(pi: MadeUp) -> Machine:
+def test_a_dry_run_shows_every_step_anywhere(
+    pi: MadeUp, wish: Wish, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No systemctl, no systemd, not root, a program in a home folder, no library for the camera:
+    the plan is the one of a fresh machine, and what would be refused is said."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("sightpost_edge.service.machine.run_limited", lambda *_, **__: None)
+    pi.path("/run/systemd/system").rmdir()
+    pi.path("/opt/sightpost").rename(pi.path("/opt/other"))
+    pi.path("/home/pi").mkdir(parents=True)
+    pi.path("/opt/other").rename(pi.path("/home/pi/venv"))
+    home = replace(
+        pi, prefix=Path("/home/pi/venv"), package=Path("/home/pi/venv/lib/sightpost_edge")
+    )
+    monkeypatch.setattr(command, "_this", lambda *, dry_run: replace_root(home, plans=dry_run))
+    assert wish.config is not None
+    wish.config.write_text('source = "picamera://0"\n')
+    before = tree(pi)
+    command.install("gate", wish.config, wish.model, dry_run=True)
+    assert tree(pi) == before
+    said = capsys.readouterr().err
+    for word in ("systemd is not pid 1 here", "needs root",
+                 "this would be refused: a service cannot",
+                 "this would be refused: the Pi's camera", "useradd", "model tiny.tflite is to be",
+                 f"{GATE.config} is to be written", f"systemctl restart {GATE.camera}",
+                 "steps would be done, nothing was"):  # fmt: skip
+        assert word in said
+
+
+def test_a_dry_run_takes_what_it_may_not_read_as_not_there(
+    pi: MadeUp, wish: Wish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The config and the password are root's; only what is done must know them."""
+    install(pi, wish)
+    closed = pi.path(GATE.config)
+    closed.unlink()
+    closed.mkdir()  # not even root reads this
+    with pytest.raises(ServiceError, match="cannot read"):
+        install(pi, wish, dry_run=True)
+    assert f"{GATE.config} is to be written" in install(replace(pi, plans=True), wish, dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [(None, "cannot read"), ("threads = [", "TOML"), ("sorce = 1", "source")]
+)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_config_that_is_none_is_refused_before_the_machine(
+    pi: MadeUp, config: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], text: str | None, words: str, dry_run: bool,
+) -> None:  # fmt: skip
+    """It is no fault of systemd."""
+    monkeypatch.setattr(command, "_this", lambda *, dry_run: replace_root(pi, plans=dry_run))
+    pi.path("/run/systemd/system").rmdir()
+    config.unlink() if text is None else config.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        command.install("gate", config, dry_run=dry_run)
+    assert words in f"{caught.value} {caught.value.hint}"
+    assert "systemd" not in capsys.readouterr().err
+
+
+def replace_root(pi: MadeUp, *, plans: bool) -> Machine:
     """The same machine as an ordinary user sees it."""
 
     class Plain(Machine):
         is_root = False
 
-    return Plain(pi.root, pi.prefix, pi.base_prefix, pi.python, pi.package)
+    return Plain(pi.root, pi.prefix, pi.base_prefix, pi.python, pi.package, plans)
 
 
 def test_the_command_says_what_it_cannot_do_here(cli: Cli) -> None:

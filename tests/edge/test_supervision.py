@@ -134,7 +134,7 @@ def test_alive_ten_times_per_watchdog(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("moves", "said"),
     [
-        ("looks turns", "no new picture came"),
+        ("turns", "no new picture came"),
         ("pictures turns", "no picture was classified"),
         ("pictures looks", "nothing was written"),
         ("", "nothing was written"),
@@ -173,6 +173,16 @@ def test_a_planned_rest_is_progress(rig: Rig) -> None:
     rig.heard()
     rig.pass_s(40, moves="", rests=True)
     assert "WATCHDOG=1" not in rig.heard()
+
+
+def test_one_picture_may_take_longer_than_the_watchdog_waits(rig: Rig) -> None:
+    """Eight regions of 4 s each on a Pi Zero: each look is progress, no picture is asked for."""
+    for _ in range(3):
+        for region in range(8):
+            rig.pass_s(3.75, moves="turns")
+            rig.pass_s(0.25, moves="looks turns" if region else "pictures looks turns")
+    assert not rig.watch.late
+    assert rig.heard().count("WATCHDOG=1") >= 24
 
 
 def test_no_watchdog_was_asked_for(address: str, manager: Manager) -> None:

@@ -8,6 +8,7 @@ import pty
 import stat
 import subprocess
 import tarfile
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightpost_edge.config import Site, load
-from sightpost_edge.doctor.host import Host
+from sightpost_edge.doctor.config import check_file
+from sightpost_edge.doctor.host import Host, this_host
 from sightpost_edge.support import gather as gathering
 from sightpost_edge.support.archive import packed, write_private
 from sightpost_edge.support.gather import Gathered, gather
@@ -56,6 +58,8 @@ SECRETS = {
     "a private key": "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC",
     "a minisign key": "RWRTY0IyAbCdEfGhIjKlMnOpQrStUvWxYz0123456789",
     "a hardware address": "b8:27:eb:12:34:56",
+    "an organization": "Millpond Society",
+    "a user's folder": "carla.mueller",
     "somebody in a log": "bob@mail.example.com",
     "an address that was cut off": "cut-off-pass",
     "an unquoted key of a drop-in": "dropin-secret-9",
@@ -75,6 +79,7 @@ latitude = 52.70442
 longitude = 23.84995
 contact = "Ada Lovelace <ada@example.org>"
 setup_by = "Ada Lovelace"
+organization = "Millpond Society"
 """
 LOG = "\n".join(
     f"2026-11-21T21:00:0{n % 10}+0000 pi sightpost[77]: {line}"
@@ -94,6 +99,7 @@ LOG = "\n".join(
         "-----BEGIN PRIVATE KEY-----", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC",
         "-----END PRIVATE KEY-----", SECRETS["a minisign key"],
         "wlan0: b8:27:eb:12:34:56 bob@mail.example.com",
+        "at /home/carla.mueller/x.tflite and %2Fhome%2Fcarla.mueller%2Fy, Millpond Society",
         "Error: no space left at rtsp://someone:cut-off-pass",
         "sightpost@gate.service: Watchdog timeout (limit 30s)!",
     ])
@@ -216,7 +222,54 @@ def test_what_helps_is_there(gathered: Gathered) -> None:
     assert "mmc0: card" in files["kernel.txt"]
     assert "      1 files  snapshots/" in files["store.txt"]
     assert {"versions.json", "machine.json", "units.txt", "README.txt"} <= set(files)
+    assert json.loads(files["live.json"])["run/live.json"]["detail"].startswith("lost rtsp://")
     assert {"passwords", "user names", "places and people", "tokens"} <= set(gathered.removed)
+
+
+def test_what_goes_and_what_stays_is_said(gathered: Gathered) -> None:
+    """In the archive itself; our own libraries come first in the list of versions."""
+    readme = gathered.files["README.txt"].decode()
+    assert "Replaced by [removed]: passwords" in readme
+    assert "Stays in, so look whether you mind: the station's name" in readme
+    assert "gate" in readme
+    listed = list(json.loads(gathered.files["versions.json"])["distributions"])
+    ours = [name.lower().replace("_", "-") for name in listed].index("numpy")
+    assert ours < len(gathering._OURS)
+
+
+def test_what_the_config_loses_is_counted(host: MadeUp) -> None:
+    """Without a log in which the same would stand again."""
+    removed: Counter[str] = Counter()
+    shown = shown_config(host, removed)
+    assert shown["deployment"]["organization"] == "[removed]"
+    assert removed == {"user names": 1, "places and people": 6}
+
+
+@pytest.mark.parametrize("user", ["anna", "anna.mueller"])
+def test_a_folder_below_home_goes_whole(user: str) -> None:
+    """Whoever's it is; "anna" alone would leave the rest of the name."""
+    scrub = Scrubber((Secret("anna", "user names"),))
+    for text, rest in (
+        (f"/home/{user}/x", "/home/[removed]/x"), (f"'/home/{user}'", "'/home/[removed]'"),
+        (f"%2Fhome%2F{user}%2Fx", "%2Fhome%2F[removed]%2Fx"), ("/home/[removed]/x",) * 2,
+    ):  # fmt: skip
+        assert scrub(text) == rest
+    assert scrub("ProtectHome=yes /homes/x /home") == "ProtectHome=yes /homes/x /home"
+
+
+def test_an_unknown_section_does_not_lead_to_another_store(tmp_path: Path) -> None:
+    """The config is no good for a run; where its store is can be read all the same."""
+    config = tmp_path / "gate.toml"
+    config.write_text(
+        f'store = "{tmp_path / "events"}"\nmodel = "m.tflite"\nsource = "0"\nthreads = "x"\n'
+        "[oven]\nhot = true\n"
+    )
+    host = this_host(config=config)
+    assert host.trouble
+    assert host.store == tmp_path / "events"
+    assert host.site is not None
+    assert (host.site.model, host.site.source) == ("m.tflite", "0")
+    assert next(check_file(host)).level == "fault"
 
 
 def test_no_picture_and_no_model(gathered: Gathered) -> None:
@@ -241,7 +294,7 @@ def test_a_config_that_is_no_toml_stays_here(host: MadeUp) -> None:
     """Nobody could tell its secrets apart; those that can be told are removed elsewhere."""
     text = CONFIG + '[mqtt\nmqtt_password = "typed-badly-8"  # oops\n'
     plant(host.root, {"etc/sightpost/gate.toml": text})
-    assert shown_config(host)["config"] == "is not valid TOML"
+    assert shown_config(host, Counter())["config"] == "is not valid TOML"
     assert scrubber_of(host)("it was typed-badly-8, camera-user") == "it was [removed], [removed]"
 
 
@@ -399,6 +452,18 @@ def test_a_secret_that_stayed_ends_it(
     with pytest.raises(SightpostError, match="passwords could not be removed"):
         support("gate", out=tmp_path / "x.tar.gz", yes=True)
     assert not (tmp_path / "x.tar.gz").exists()
+
+
+def test_a_disk_that_takes_no_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its permissions are not to blame; and a name that is a path is no station's."""
+    from sightpost_edge.commands.support import support
+    from sightpost_edge.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="cannot be a station's name"):
+        support("../x", yes=True)
+    monkeypatch.setattr("sightpost_edge.doctor.mounts.takes_no_writes", lambda _folder: True)
+    with pytest.raises(ConfigError, match="is read-only"):
+        support(out=tmp_path / "x.tar.gz", yes=True)
 
 
 @pytest.mark.slow

@@ -462,7 +462,7 @@ def test_what_root_leaves_there_is_the_owners(
     """``sudo sightpost uplink --once``: the service, another user, must be able to go on."""
     given: dict[Path, tuple[int, int]] = {}
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda path, *owner: given.update({path: owner}))
+    monkeypatch.setattr(os, "lchown", lambda path, *owner: given.update({path: owner}))
     with only_one(tmp_path):
         cursor = Cursor(tmp_path / UPLINK / "mqtt.json")
         cursor.advance(1)

@@ -25,7 +25,7 @@ from .conftest import SOAK_MINUTES, ReportFault
 
 BACK_S = 30.0
 FINAL = frozenset({2, 4})
-"""A person must look: the unit does not start it again, so that nothing goes round in circles."""
+"""A person must look: systemd does not start it again (2), or with waits of a minute (4)."""
 SERVES = frozenset[int]()
 SITE = """
 model = "{folder}/{model}"

@@ -56,7 +56,7 @@ SHOWN_S = 1.0
 STEPPED_S = 5.0
 """From a cause until the rate is half."""
 FINAL = (2, 4, 6)
-"""After these exit codes the service is not started again: a person must look."""
+"""These say that a person must look, which is not true of a lack of memory."""
 
 
 @cache

@@ -19,7 +19,6 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
-from sightpost_edge.bundle import Bundle
 from sightpost_edge.cli import app
 from sightpost_edge.testing import colour, tiny_bundle
 
@@ -122,15 +121,12 @@ def maker(tmp_path_factory: pytest.TempPathFactory) -> Maker:
 
 
 def sign(model: Path, key: Path) -> None:
-    """As `convert --sign` does."""
-    from sightpost_convert.signer import Signer
-    from sightpost_convert.target import Target
-
+    """With a new key; the signature is that of `convert --sign`."""
     done = CliRunner().invoke(app, ["keys", "new", str(key), "--no-password"])
     assert done.exit_code == 0, done.output
-    signer = Signer.of(key.with_suffix(".key"), "", "", Target("here", "here"))
-    assert signer is not None
-    signer.sign(Bundle.open(model))
+    signer = ["keys", "sign", str(model), "--key", str(key.with_suffix(".key"))]
+    done = CliRunner().invoke(app, signer)
+    assert done.exit_code == 0, done.output
 
 
 def make_dist(maker: Maker, version: str, place: Path) -> None:

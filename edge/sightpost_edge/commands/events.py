@@ -235,9 +235,11 @@ events.command()(export)
 
 def _mark(folder: Path, numbers: list[int], *, keep: bool) -> None:
     """One process writes a store: where a run does, it is asked to."""
+    from ..models.owner import become_owner
     from ..store import read_events
     from ..store.requests import Mark, ask
 
+    become_owner(folder)
     if unknown := [n for n in numbers if not read_events(folder, seq=n)]:
         raise StoreError(
             f"no event {unknown[0]} in {folder}", hint="sightpost events list shows them"

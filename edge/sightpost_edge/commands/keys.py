@@ -4,13 +4,16 @@ import json as jsonlib
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigError, writing_to
+from ..text import printable
 
 if TYPE_CHECKING:
+    from ..manifest import Manifest
     from ..minikeys import PublicKey, SecretKey
 
 PASSWORD_VARIABLE = "SIGHTPOST_KEY_PASSWORD"
@@ -70,6 +73,39 @@ def show(
     _print(public, json=json)
 
 
+@keys.command()
+def sign(
+    model: Annotated[Path, typer.Argument(help="A Bundle, as sightpost convert made it.")],
+    key: Annotated[Path, typer.Option(help="Secret key of sightpost keys new.")],
+    version: Annotated[
+        str, typer.Option(help="Higher than those before, 1.2; default: the time, 2026.11.21.2105.")
+    ] = "",
+    expires: Annotated[str, typer.Option(help="Last day of the signature, 2027-12-31.")] = "",
+    target: Annotated[
+        str, typer.Option(help="Only this board takes it: pi-zero2, pi4 or pi5; default: any.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Sign a Bundle that is there: writes MODEL.minisig, in the place of an older signature.
+
+    With a higher version an old model comes back to all stations; with another key the same model
+    stays in use. The Bundle is verified first, with all its golden frames.
+    """
+    from ..manifest import signature_of
+    from .signer import Signer, open_sealed
+
+    bundle = open_sealed(model)
+    signer = Signer.of(key, version, expires, target)
+    manifest = signer.sign(bundle)
+    facts = _signed_facts(model, signer.key.public, manifest)
+    _show(facts, json=json)
+    print(
+        f"sightpost: {signature_of(model)} is written: take it and the model to each station\n"
+        f"  next, there: sightpost model install {quote(str(model))}",
+        file=sys.stderr,
+    )
+
+
 def load_secret_key(path: Path) -> "SecretKey":
     """Read the key that signs, asking for its password where it has one.
 
@@ -107,6 +143,22 @@ def find_public_key(given: str) -> "PublicKey":
         ) from exc
 
 
+def refuse_secret(given: str) -> None:
+    """Say so where ``given``, a file or its line, is a key that signs.
+
+    Raises:
+        ConfigError: it is.
+    """
+    path = Path(given)
+    if _is_secret(read_key_text(path) if os.path.exists(given) else given):
+        raise ConfigError(
+            f"{given if os.path.exists(given) else 'this'} is the SECRET key: it must not lie on "
+            "a station",
+            hint=f"give {path.with_suffix('.pub').name if os.path.exists(given) else 'NAME.pub'}, "
+            "and remove the secret key from here",
+        )
+
+
 def ask_password(path: Path | None = None, *, twice: bool = False) -> str:
     """A password from SIGHTPOST_KEY_PASSWORD, or from the terminal, unseen.
 
@@ -117,9 +169,10 @@ def ask_password(path: Path | None = None, *, twice: bool = False) -> str:
     if given is not None:
         return given
     if not _at_terminal():
+        other = ", or make a key that needs none with --no-password" if twice else ""
         raise ConfigError(
             "a password is needed and there is no terminal to ask for it",
-            hint=f"set {PASSWORD_VARIABLE} for unattended use",
+            hint=f"set {PASSWORD_VARIABLE} for unattended use{other}",
         )
     question = f"Password of {path}" if path else "Password of the new key"
     answer: str = typer.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
@@ -182,15 +235,35 @@ def _say_next(secret: Path, public: Path) -> None:
     print(
         f"sightpost: {secret} signs: keep a copy in a safe place, and none on a device\n"
         f"sightpost: {public} checks: copy it to every device\n"
-        f"  next: sightpost convert RUN --sign {secret}\n"
-        f"        sightpost inspect MODEL --trust {public}",
+        f"  next: sightpost convert RUN --out model.tflite --sign {quote(str(secret))}\n"
+        f"    or: sightpost keys sign model.tflite --key {quote(str(secret))}\n"
+        f"  then: sightpost inspect model.tflite --trust {quote(str(public))}",
         file=sys.stderr,
     )
 
 
+def _signed_facts(model: Path, public: "PublicKey", manifest: "Manifest") -> dict[str, str | int]:
+    return {
+        "file": str(model),
+        "sha256": manifest.sha256,
+        "bytes": manifest.size,
+        "key_id": public.name,
+        "name": manifest.name,
+        "version": manifest.version,
+        "target": manifest.target,
+        "expires": manifest.expires,
+        "min_runtime": manifest.min_runtime,
+    }
+
+
 def _print(public: "PublicKey", *, json: bool) -> None:
-    facts = {"key_id": public.name, "public_key": public.to_string()}
+    _show({"key_id": public.name, "public_key": public.to_string()}, json=json)
+
+
+def _show(facts: dict[str, str | int], *, json: bool) -> None:
     if json:
         print(jsonlib.dumps(facts, indent=1))
-    else:
-        print(f"key id      {facts['key_id']}\npublic key  {facts['public_key']}")
+        return
+    none = {"target": "any board", "expires": "never"}
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):<11} {printable(str(value or none.get(name, '')))}")

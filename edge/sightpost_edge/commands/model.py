@@ -4,17 +4,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import ModelError
+from ..errors import ModelError, SightpostError
 from .event_options import many, say
+from .model_hints import Guided
 
 if TYPE_CHECKING:
     from ..models import Installed, ModelFolder
     from ..models.install import Result
-    from ..models.offer import Offer
 
 model = typer.Typer(
     rich_markup_mode=None,
@@ -29,7 +29,7 @@ Store = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="The same as one JSON object.")]
 
 
-@model.command()
+@model.command(cls=Guided)
 def install(
     place: Annotated[
         str, typer.Argument(help="Address of the .tflite, its file, or the folder of a USB stick.")
@@ -40,7 +40,7 @@ def install(
         typer.Option("--trust-first-use", help="Where no key is trusted: take the .pub beside it."),
     ] = False,
     new_name: Annotated[
-        bool, typer.Option("--new-name", help="Take a model of another name than those before.")
+        bool, typer.Option("--new-name", help="Take a model of another name or other labels.")
     ] = False,
     any_target: Annotated[
         bool, typer.Option("--any-target", help="Take a model that was made for another board.")
@@ -56,22 +56,28 @@ def install(
     It is refused unless the trusted key signed it, it is newer than all before, and it works here.
     The station then compares it with the old one for a while, and goes back where it is worse.
     """
-    from ..models.first_use import trust_first_use as trust_beside
+    from ..models.fetch import check_place
     from ..models.offer import Allowed
     from .model_tables import print_result
 
+    check_place(place)
     folder = _folder(store)
     allowed = Allowed(new_name=new_name, any_target=any_target)
-    if trust_first_use and (key := trust_beside(folder, place)) is not None:
-        say(f"key {key.name} is trusted from now on: {folder.key}")
-    result = _unsigned(folder, place) if unsigned else _signed(folder, place, allowed)
-    for told in (result.why, _rehearsed(result)):
+    keeps_key = folder.key.is_relative_to(folder.path)
+    if trust_first_use and not keeps_key:  # a service's lies where only root may write
+        _trust_beside(folder, place)
+    with _readable(folder, place, signed=not unsigned) as there:
+        if trust_first_use and keeps_key:
+            _trust_beside(folder, there)
+        take = _unsigned if unsigned else _signed
+        result = take(folder, there, allowed)
+    for told in (result.why, result.labels, _rehearsed(result)):
         if told:
             say(told)
     print_result(folder, result.one, changed=result.changed, json=json)
 
 
-@model.command("list")
+@model.command("list", cls=Guided)
 def list_(store: Store = None, json: Json = False) -> None:
     """Show the models on disk: which is current, where a roll-back leads, how trials ended."""
     from .model_tables import print_models
@@ -79,7 +85,7 @@ def list_(store: Store = None, json: Json = False) -> None:
     print_models(_folder(store), json=json)
 
 
-@model.command()
+@model.command(cls=Guided)
 def use(
     version: Annotated[str, typer.Argument(help="A version, or an id, as model list shows it.")],
     store: Store = None,
@@ -97,7 +103,7 @@ def use(
     _switch(folder, _named(folder, version), why, proven=no_trial, json=json)
 
 
-@model.command()
+@model.command(cls=Guided)
 def rollback(store: Store = None, json: Json = False) -> None:
     """Go back to the model that was in use before."""
     folder = _as_owner(_folder(store))
@@ -105,12 +111,13 @@ def rollback(store: Store = None, json: Json = False) -> None:
     if back is None:
         raise ModelError(
             "there is no other model to go back to",
-            hint="sightpost model list shows what is there; sightpost model use takes one of it",
+            hint="sightpost model list shows what is there; sightpost model use VERSION takes it, "
+            "also what was rolled back",
         )
-    _switch(folder, back, "by hand", json=json)
+    _switch(folder, back, "by hand", left="rolled back", json=json)
 
 
-@model.command()
+@model.command(cls=Guided)
 def trust(
     key: Annotated[
         str,
@@ -124,11 +131,12 @@ def trust(
 ) -> None:
     """Say whose models this station takes; without KEY, show whose it takes now."""
     from ..models.trust import trust as trust_key
-    from .keys import find_public_key
+    from .keys import find_public_key, refuse_secret
     from .model_tables import print_trusted
 
     folder = _folder(store)
     if key:
+        refuse_secret(key)
         public = find_public_key(key)
         if folder.key.is_relative_to(folder.path):
             folder = _as_owner(folder)
@@ -154,20 +162,27 @@ def _as_owner(folder: "ModelFolder") -> "ModelFolder":
     return folder
 
 
+def _trust_beside(folder: "ModelFolder", place: str) -> None:
+    from ..models.first_use import trust_first_use
+
+    if (key := trust_first_use(folder, place)) is not None:
+        say(f"key {key.name} is trusted from now on: {folder.key}")
+
+
 def _signed(folder: "ModelFolder", place: str, allowed: Any) -> "Result":
     from ..models.install import install as install_model
     from ..models.offer import look
 
     offer = look(folder, place, allowed=allowed)
-    with _readable(folder, place, offer) as there, _progress() as (progress, step):
-        return install_model(folder, offer, there, allowed=allowed, progress=progress, on_step=step)
+    with _progress() as (progress, step):
+        return install_model(folder, offer, place, allowed=allowed, progress=progress, on_step=step)
 
 
-def _unsigned(folder: "ModelFolder", place: str) -> "Result":
+def _unsigned(folder: "ModelFolder", place: str, allowed: Any) -> "Result":
     from ..models.install import install_unsigned
 
-    with _readable(folder, place, None) as there, _progress() as (progress, step):
-        return install_unsigned(folder, there, progress=progress, on_step=step)
+    with _progress() as (progress, step):
+        return install_unsigned(folder, place, allowed=allowed, progress=progress, on_step=step)
 
 
 def _rehearsed(result: "Result") -> str:
@@ -178,29 +193,27 @@ def _rehearsed(result: "Result") -> str:
 
 
 @contextmanager
-def _readable(folder: "ModelFolder", place: str, offer: "Offer | None") -> Iterator[str]:
+def _readable(folder: "ModelFolder", place: str, *, signed: bool) -> Iterator[str]:
     """``place``, for the folder's owner, who this process is from here on: where root acts for a
-    service, a stick or a home folder may be closed to that, and a copy is made first.
+    service, a stick or a home folder may be closed to that, and a copy is made first. Before that
+    nothing in the folder is opened, for the service may have put anything there.
     """
     from ..models import web
-    from ..models.fetch import fetch_model, find_model
-    from ..models.owner import acts_for_another, hand_over
-    from ..models.versions import MODEL
+    from ..models.owner import acts_for_another, copy_for_owner
 
     if web.is_web(place) or not acts_for_another(folder.path):
         _as_owner(folder)
         yield place
         return
-    source = Path(place)
-    if offer is None and source.is_dir():
-        source = find_model(source, signed=False)
     with tempfile.TemporaryDirectory(prefix="sightpost-") as name:
-        copy = Path(name) / MODEL
-        size = offer.manifest.size if offer else source.stat().st_size
-        fetch_model(str(source), size, copy)
-        hand_over(copy.parent, folder.path)
+        copy = copy_for_owner(place, Path(name), folder.path, signed=signed)
         _as_owner(folder)
-        yield str(copy)
+        given = Path(place) if Path(place).name != copy.name else Path(place).parent
+        try:
+            yield str(copy)
+        except SightpostError as exc:  # in words of the place that was given
+            exc.args = (str(exc).replace(name, str(given)),)
+            raise
 
 
 @contextmanager
@@ -217,14 +230,15 @@ def _progress() -> Iterator[tuple[Any, Any]]:
         line.show(pace[0])
 
     try:
-        yield progress, line.show
+        yield progress, lambda text: line.show(text, now=True)
     finally:
         line.close()
 
 
 def _switch(
-    folder: "ModelFolder", to: "Installed", why: str, *, json: bool, proven: bool = False
-) -> None:
+    folder: "ModelFolder", to: "Installed", why: str, *,
+    json: bool, proven: bool = False, left: Literal["left", "rolled back"] = "left",
+) -> None:  # fmt: skip
     """To what still is what it was when it was installed."""
     from .model_tables import print_result
 
@@ -232,7 +246,7 @@ def _switch(
     current = folder.current()
     changed = current is None or current.id != to.id
     if changed or proven:
-        folder.switch(to, why=why, proven=proven)
+        folder.switch(to, why=why, proven=proven, left=left)
     print_result(folder, to, changed=changed, json=json)
 
 

@@ -2,18 +2,21 @@
 
 import dataclasses
 import json as jsonlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import clock
 from ..text import printable
 from .common import print_table
 from .event_options import say
+from .model_hints import pasted
 
 if TYPE_CHECKING:
     from ..models import Installed, ModelFolder
 
-TAKEN_OVER = "a station that is running takes it over by itself, within two seconds"
+TAKEN_OVER = "the station that is running takes it over by itself, within two seconds"
 SHOWN_OUTCOMES = 3
+RUNTIME_ROOT = Path("/run/sightpost")
 
 
 def print_result(folder: "ModelFolder", one: "Installed", *, changed: bool, json: bool) -> None:
@@ -25,7 +28,25 @@ def print_result(folder: "ModelFolder", one: "Installed", *, changed: bool, json
         trial = ", on trial" if facts["on_trial"] else ""
         print(f"{printable(str(one))} {'is' if changed else 'was already'} current{trial}")
     if changed:
-        say(TAKEN_OVER)
+        say(
+            TAKEN_OVER
+            if _is_followed(folder)
+            else f"the next run with --model {folder.path} starts with it"
+        )
+
+
+def _is_followed(folder: "ModelFolder") -> bool:
+    """Whether a run follows these models, and is not stuck."""
+    from ..live import LIVE, read_live, read_live_file
+    from ..models.lock import is_held
+    from ..models.slot import RUNNING
+
+    store = folder.path.parent
+    if not is_held(folder.path / RUNNING):
+        return False
+    lives = read_live_file(RUNTIME_ROOT / store.name / LIVE), read_live(store)
+    now = clock.read()
+    return any(live is not None and live.is_fresh(now) for live in lives)
 
 
 def print_models(folder: "ModelFolder", *, json: bool) -> None:
@@ -38,7 +59,8 @@ def print_models(folder: "ModelFolder", *, json: bool) -> None:
         heading = ["", "version", "name", "sha256", "signed by", "state"]
         print_table([_cells(facts) for facts in models], heading)
     else:
-        say("no model is installed here: sightpost model install PLACE")
+        advice = "no model is installed here: sightpost model install PLACE"
+        say(pasted(advice, folder.path.parent))
     for outcome in folder.state().outcomes[-SHOWN_OUTCOMES:]:
         why = f": {printable(outcome.why)}" if outcome.why else ""
         when = clock.iso(outcome.at_ms)[:16]
@@ -69,6 +91,8 @@ def model_facts(folder: "ModelFolder", one: "Installed") -> dict[str, Any]:
         "signed_by": one.key_id,
         "current": current is not None and current.id == one.id,
         "previous": previous is not None and previous.id == one.id,
+        "trusted": folder.trusts(one),
+        "proven": one.id in state.proven,
         "on_trial": state.trial is not None and state.trial.id == one.id,
         "outcome": last.result if last else "",
         "why": last.why if last else "",
@@ -99,9 +123,13 @@ def _cells(facts: dict[str, Any]) -> list[str]:
 
 
 def _state(facts: dict[str, Any]) -> str:
+    here = "current" if facts["current"] else "previous" if facts["previous"] else ""
+    if not facts["trusted"]:
+        return f"{here}, not trusted" if here else "not trusted"
     if facts["current"]:
         return "current, on trial" if facts["on_trial"] else "current"
-    return "previous" if facts["previous"] else str(facts["outcome"])
+    cut_off = "" if facts["proven"] else "trial cut off"
+    return here or str(facts["outcome"]) or cut_off
 
 
 def _trusted(folder: "ModelFolder") -> dict[str, str]:

@@ -17,9 +17,9 @@ class Line:
         self._due_s = 0.0
         self._shown = 0
 
-    def show(self, what: object) -> None:
-        """Write over what stands there, ten times a second at most."""
-        if not self._live or time.monotonic() < self._due_s:
+    def show(self, what: object, *, now: bool = False) -> None:
+        """Write over what stands there, ten times a second at most, or ``now``."""
+        if not self._live or (not now and time.monotonic() < self._due_s):
             return
         self._due_s = time.monotonic() + LINE_PERIOD_S
         text = str(what)[: shutil.get_terminal_size().columns - 1]

@@ -101,7 +101,7 @@ def _watch(site: "Site", *, config: Path | None, json: bool) -> None:
     keep_private()
     with Served(site.store_folder) as served, ExitStack() as held:
         model = _model(site)
-        served.starts("opening the camera and the store")
+        served.starts("opening the camera and the store", more_s=site.camera.stall_s)
         station = Station(
             site, model, held, config=config,
             on_event=lambda event: status.above(lambda: _print_event(event, json=json)),

@@ -24,6 +24,7 @@ service = typer.Typer(
     help="A camera that starts with the machine, looked after by systemd.",
 )
 
+NO_SYSTEMD = "systemd is not pid 1 here (a container?)"
 NOT_ACTIVE = 3
 """What ``systemctl is-active`` ends with, too."""
 
@@ -61,10 +62,13 @@ def install(
     """
     from ..service.places import Places
     from ..service.plan import carry_out, install_steps
-    from ..service.wish import Wish, consider
+    from ..service.wish import Wish, consider, read_site
 
+    wish = Wish(Places(name), config, model, key, reboot)
+    if config is not None:
+        read_site(_this(dry_run=dry_run), wish)  # its faults come before the machine's
     machine = _machine(dry_run=dry_run)
-    station = consider(machine, Wish(Places(name), config, model, key, reboot))
+    station = consider(machine, wish, say if dry_run else None)
     steps = install_steps(machine, station)
     done = carry_out(machine, name, steps, say, dry_run=dry_run)
     _count(done, dry_run=dry_run)
@@ -77,7 +81,7 @@ def status(name: Name, json: Json = False) -> None:
     """Show how a station is doing; ends with 0 where it is active, else with 3."""
     from ..service.places import need_station
 
-    machine = _machine(dry_run=True)
+    machine = _running()
     if not _status(machine, need_station(machine, name), json=json):
         raise typer.Exit(NOT_ACTIVE)
 
@@ -93,7 +97,7 @@ def logs(
     from ..service.journal import log_command
     from ..service.places import need_station
 
-    places = need_station(_machine(dry_run=True), name)
+    places = need_station(_running(), name)
     words = log_command([places.camera, places.uplink], lines=lines, follow=follow)
     sys.stdout.flush()
     try:
@@ -125,20 +129,43 @@ def uninstall(
 
 
 def _machine(*, dry_run: bool) -> "Machine":
-    """The one that this runs on, where it can have services and this user may install them."""
-    from ..errors import ServiceError
-    from ..service.machine import Machine
+    """The one that this runs on, where it can have services and this user may install them.
 
-    machine = Machine()
+    A plan can be made for any machine; it is said what keeps it from being carried out here.
+    """
+    from ..errors import ServiceError
+
+    if not dry_run:
+        machine = _running()
+        if not machine.is_root:
+            words = [str(machine.prefix / "bin" / "sightpost"), *sys.argv[1:]]
+            raise ServiceError("this needs root", hint=f"sudo {shlex.join(words)}")
+        return machine
+    machine = _this(dry_run=True)
+    if not machine.has_systemd:
+        say(f"{NO_SYSTEMD}: its units count as not there, and nothing of this could be done")
+    if not machine.is_root:
+        say("doing this needs root; what only root may read counts as not there")
+    return machine
+
+
+def _running() -> "Machine":
+    """The one that this runs on, where it can have services."""
+    from ..errors import ServiceError
+
+    machine = _this(dry_run=False)
     if not machine.has_systemd:
         raise ServiceError(
-            "this machine was not started by systemd; a container seldom is",
+            NO_SYSTEMD,
             hint="sightpost run --config site.toml works without, under any other supervisor",
         )
-    if not dry_run and not machine.is_root:
-        words = [str(machine.prefix / "bin" / "sightpost"), *sys.argv[1:]]
-        raise ServiceError("this needs root", hint=f"sudo {shlex.join(words)}")
     return machine
+
+
+def _this(*, dry_run: bool) -> "Machine":
+    from ..service.machine import Machine
+
+    return Machine(plans=dry_run)
 
 
 def _count(done: int, *, dry_run: bool) -> None:

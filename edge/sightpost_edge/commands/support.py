@@ -26,8 +26,10 @@ def support(
 ) -> None:
     """Gather what helps to find a fault into one archive for a bug report.
 
-    Never pictures, models or keys; passwords, names, places and tokens are replaced. What goes in
-    and what was removed is shown before anything is written. With sudo it can see more.
+    Never pictures, models or keys. Replaced are passwords, tokens, names of users, mail addresses,
+    place, contact and organization of [deployment], wireless networks and hardware addresses. The
+    names of the station, of hosts, of labels and regions and of the project stay. What goes in and
+    what was removed is shown before anything is written. With sudo it can see more.
     """
     from ..doctor.host import this_host
     from ..support.archive import packed, write_private
@@ -50,12 +52,17 @@ def _path(out: Path | None, name: str) -> Path:
     """Refused before a minute of looking, not after.
 
     Raises:
-        ConfigError: it is no name of an archive, or its folder is not there.
+        ConfigError: it is no name of an archive, or its folder is not there or takes no file; or
+            no station can be called so.
     """
     from .. import clock
+    from ..doctor.mounts import takes_no_writes
     from ..errors import ConfigError
+    from ..service.places import Places
     from .event_options import check_parent
 
+    if name:
+        Places(name)
     if out is None:
         about = f"-{name}" if name else ""
         out = Path(f"sightpost-support{about}-{clock.now():%Y%m%dT%H%M%SZ}.tar.gz")
@@ -64,6 +71,11 @@ def _path(out: Path | None, name: str) -> Path:
     if out.is_dir():
         raise ConfigError(f"{out} is a folder")
     check_parent(out)
+    if takes_no_writes(out.absolute().parent):
+        raise ConfigError(
+            f"the file system of {out.absolute().parent} is read-only",
+            hint="--out FILE on another disk; sightpost doctor says more about this one",
+        )
     if not os.access(out.absolute().parent, os.W_OK):
         raise ConfigError(f"no permission to write into {out.absolute().parent}", hint="--out FILE")
     return out

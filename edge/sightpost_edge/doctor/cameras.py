@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from .access import check_access
 from .devices import devices, wanted_device
-from .finding import Finding, Level
+from .finding import Finding, Level, as_fix
 from .holders import Holder, holders
 from .host import Host
 from .picture import Seen, look
@@ -107,14 +107,12 @@ def _camera_files(host: Host) -> list[str]:
 
 def check_stream(host: Host) -> Iterator[Finding]:
     """A network camera can be reached."""
-    name, source = "cameras.stream", host.site.source if host.site else ""
-    parts = urlsplit(source) if source.startswith(("rtsp", "http")) else None
-    if parts is None or not parts.hostname:
+    name, address = "cameras.stream", _address(host)
+    if address is None:
         yield Finding(name, "ok", "no network camera is asked for")
         return
-    port = parts.port or {"rtsp": 554, "rtsps": 322, "https": 443}.get(parts.scheme, 80)
-    place = f"{parts.hostname}:{port}"
-    refused = _refusal(parts.hostname, port)
+    place = f"{address[0]}:{address[1]}"
+    refused = _reached(host)
     if refused is None:
         yield Finding(name, "ok", f"{place} answers")
         return
@@ -124,7 +122,26 @@ def check_stream(host: Host) -> Iterator[Finding]:
     )
 
 
-def _refusal(hostname: str, port: int) -> tuple[str, str] | None:
+def _address(host: Host) -> tuple[str, int] | None:
+    """Name and port of the network camera, None where the source is none, or has no such."""
+    source = host.site.source if host.site else ""
+    if not source.startswith(("rtsp", "http")):
+        return None
+    try:
+        parts = urlsplit(source)
+        port = parts.port or {"rtsp": 554, "rtsps": 322, "https": 443}.get(parts.scheme, 80)
+    except ValueError:  # a port that is no number
+        return None
+    return (parts.hostname, port) if parts.hostname else None
+
+
+def _reached(host: Host) -> tuple[str, str] | None:
+    """What keeps us from the network camera and its fix; None where nothing does."""
+    address = _address(host)
+    return host.once("stream", lambda: _refusal(host, *address)) if address else None
+
+
+def _refusal(host: Host, hostname: str, port: int) -> tuple[str, str] | None:
     try:
         socket.create_connection((hostname, port), timeout=REACHED_S).close()
     except socket.gaierror:
@@ -132,7 +149,11 @@ def _refusal(hostname: str, port: int) -> tuple[str, str] | None:
     except TimeoutError:
         return f"no answer within {REACHED_S:g} s", f"ping -c 3 {hostname}"
     except ConnectionRefusedError:
-        return "the device is there and offers no stream at this port", f"ping -c 3 {hostname}"
+        return (
+            "the device is there and offers no stream at this port",
+            f"Check host and port of source in {host.config or 'the config'}, and in the camera's "
+            "settings that RTSP (or its HTTP stream) is switched on and at which port",
+        )
     except OSError as exc:
         if exc.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
             return "it cannot be reached from this network", "ip -br address; ip route"
@@ -144,12 +165,29 @@ def check_picture(host: Host) -> Iterator[Finding]:
     """What the camera shows: by a run's own word, else in a few test frames."""
     name = "cameras.picture"
     live = host.live()
+    if host.ended_untold():
+        log = host.sudo(f"journalctl -u sightpost@{host.station} -n 50")
+        yield Finding(
+            name, "note", "a run ended without saying so, within the last minute",
+            why="it was killed, by somebody or for want of memory, or it crashed",
+            fix=log if host.station else host.sudo("dmesg | tail -n 20"),
+        )  # fmt: skip
     if live is not None:
         yield _of_a_run(live)
+    elif absent := _is_absent(host):
+        yield Finding(name, "ok", f"no picture was taken: {absent} says why")
     elif host.site is None or not host.site.source:
         yield Finding(name, "ok", "no source is configured: no picture was taken")
     else:
         yield _judged(look(host, host.site))
+
+
+def _is_absent(host: Host) -> str:
+    """The check that has said already why there can be no picture, "" where none has."""
+    wanted = wanted_device(host)
+    if wanted is not None and not host.exists(wanted):
+        return "cameras.devices"
+    return "cameras.stream" if _reached(host) else ""
 
 
 def _of_a_run(live: "Live") -> Finding:
@@ -179,7 +217,7 @@ def _judged(seen: Seen) -> Finding:
     if not seen.frames:
         return Finding(
             name, "fault", f"no picture: {seen.failure}",
-            why="the station cannot start", fix=seen.hint[:1].upper() + seen.hint[1:] or _CABLE,
+            why="the station cannot start", fix=as_fix(seen.hint) or _CABLE,
         )  # fmt: skip
     shown = f"{seen.frames} pictures of {seen.width} x {seen.height}"
     if not seen.fault:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..masking import without_password
 from .finding import Finding
 from .host import CONFIG_FOLDER, Host
+from .service import installing
 
 
 def check_file(host: Host) -> Iterator[Finding]:
@@ -19,16 +20,17 @@ def check_file(host: Host) -> Iterator[Finding]:
             "config.file", "note", f"{host.config} is not read",
             why="numpy or OpenCV cannot be loaded; neither camera, model nor broker is looked at",
         )  # fmt: skip
-    elif host.site is None and _is_hidden(host.config):
+    elif (host.site is None or host.trouble) and _is_hidden(host.config):
         yield Finding(
             "config.file", "note", f"{host.config} may be read by root and the service only",
             why="neither camera, model nor broker is looked at",
             fix=f"sudo sightpost doctor {host.station or f'--config {host.config}'}",
         )  # fmt: skip
-    elif host.site is None:
+    elif host.site is None or host.trouble:
         yield Finding(
             "config.file", "fault", host.trouble or f"{host.config} cannot be read",
-            why="the station does not start, and what it uses cannot be looked at here",
+            why="the station does not start; what can be read of it is looked at"
+            if host.site else "the station does not start, and what it uses cannot be looked at",
             fix=_mend(host, host.config),
         )  # fmt: skip
     else:
@@ -59,7 +61,7 @@ def _mend(host: Host, path: Path) -> str:
         path.stat()
     except FileNotFoundError:
         if host.station:
-            return host.sudo(f"sightpost service install {host.station}")
+            return installing(host)
         return f"ls {path.parent}"
     except OSError:
         return f"ls -l {path}"

@@ -11,8 +11,9 @@ from ..store.ballast import Ballast, Space, size_of
 from ..store.database import DATABASE, wal_reset_bug
 from ..store.inspection import why_unusable
 from ..store.quarantine import held
-from .finding import Finding
+from .finding import Finding, as_fix
 from .host import Host
+from .mounts import is_readonly
 from .stored import is_shut, pictures, rate
 
 Check = Callable[[Host], Iterator[Finding]]
@@ -28,11 +29,15 @@ def check_database(host: Host) -> Iterator[Finding]:
     if not size_of(path):
         yield Finding(name, "ok", f"no events in {host.shown(host.store)} yet")
         return
+    if is_readonly(host, host.store):
+        what = "not looked at: its file system is read-only, as storage.filesystem says"
+        yield Finding(name, "ok", what)
+        return
     try:
         reason = why_unusable(path)
     except StoreError as exc:
         fix = f"sudo chown -R sightpost:sightpost {_shown(host)}" if host.station else exc.hint
-        yield Finding(name, "fault" if host.is_root else "note", str(exc), fix=_sentence(fix))
+        yield Finding(name, "fault" if host.is_root else "note", str(exc), fix=as_fix(fix))
         return
     except sqlite3.Error as exc:
         yield Finding(
@@ -160,10 +165,6 @@ def _compile_options() -> set[str]:
 
 def _shown(host: Host) -> str:
     return shlex.quote(host.shown(host.store))
-
-
-def _sentence(fix: str) -> str:
-    return fix if fix.startswith("sudo") or not fix else fix[0].upper() + fix[1:] + "."
 
 
 def _inside(check: Check) -> Check:

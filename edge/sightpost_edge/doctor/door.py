@@ -1,6 +1,7 @@
 """The way that events take to the broker, step by step up to the first that fails."""
 
 import ipaddress
+import shlex
 import socket
 import ssl
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from ..errors import ConfigError, first_line
 from ..uplink.mqtt import OFFLINE, Topics
 from ..uplink.settings import MqttSettings
 from . import broker
-from .finding import Finding
+from .finding import Finding, as_fix
 from .host import Host
 from .login import password_of, renewal, settings_of
 
@@ -19,7 +20,8 @@ _SOON = timedelta(days=14)
 _NOT_YET, _EXPIRED, _OTHER_NAMES = 9, 10, (62, 64)
 """OpenSSL's verify codes."""
 _LOGIN = (0x86, 0x87)
-_OLD_PROTOCOL = (0x84, -1)
+_OLD_PROTOCOL, _NOTHING = 0x84, -1
+_TLS_PORT = 8883
 _NAME = "network.broker"
 _WAIT = "events wait on the disk until then; none is lost"
 
@@ -30,7 +32,7 @@ def check_broker(host: Host) -> Iterator[Finding]:
     if settings is None:
         yield Finding(_NAME, "ok", "no broker in the config: nothing is sent")
         return
-    bad = _unknown(host, settings) or _silent(settings) or _unproven(settings)
+    bad = _unknown(host, settings) or _silent(host, settings) or _unproven(settings)
     if bad is None or bad.level == "warning":
         yield from _entered(host, settings)
     if bad is not None:
@@ -48,9 +50,16 @@ def _unknown(host: Host, settings: MqttSettings) -> Finding | None:
     )  # fmt: skip
 
 
-def _silent(settings: MqttSettings) -> Finding | None:
+def _silent(host: Host, settings: MqttSettings) -> Finding | None:
     try:
         broker.reach(settings)
+    except ConnectionRefusedError:
+        return Finding(
+            _NAME, "fault", f"{settings.address} refuses the connection: no broker listens there",
+            _WAIT, f"Check host and port of url in [mqtt] of {host.config or 'the config'}, and "
+            "that the broker runs there and listens to the network: systemctl status mosquitto; a "
+            "mosquitto without a listener in its settings hears its own machine only",
+        )  # fmt: skip
     except OSError as exc:
         return Finding(
             _NAME, "fault", f"{settings.address} does not answer ({exc.strerror or exc})", _WAIT,
@@ -66,7 +75,7 @@ def _unproven(settings: MqttSettings) -> Finding | None:
     except ssl.SSLCertVerificationError as exc:
         return _untrusted(settings, exc)
     except ConfigError as exc:
-        return Finding(_NAME, "fault", str(exc), "nothing is sent", sentence(exc.hint))
+        return Finding(_NAME, "fault", str(exc), "nothing is sent", as_fix(exc.hint))
     except OSError as exc:
         return Finding(
             _NAME, "fault", f"{settings.address} speaks no TLS ({first_line(exc)})", _WAIT,
@@ -133,13 +142,31 @@ def _entered(host: Host, settings: MqttSettings) -> Iterator[Finding]:
 
 
 def _refused(host: Host, settings: MqttSettings, found: broker.Visit) -> Finding:
-    what = f"{settings.address} refuses the station: {found.said.lower() or 'no answer at all'}"
+    what = f"{settings.address} refuses the station: {found.said.lower()}"
+    if found.code == _NOTHING:
+        return _no_mqtt(settings)
     if found.code in _LOGIN:
+        what += f" (user {settings.username})" if settings.username else " (no username)"
         fix = renewal(host, settings)
-    elif found.code in _OLD_PROTOCOL:
+        if settings.username:
+            user = shlex.quote(settings.username)
+            fix += f"\nmosquitto_passwd FILE {user}  # on the broker's machine: its password_file"
+    elif found.code == _OLD_PROTOCOL:
         fix = "Use a broker that speaks MQTT 5, such as mosquitto from 1.6 on."
     else:
         fix = "journalctl -u mosquitto -n 50  # on the broker's machine"
+    return Finding(_NAME, "fault", what, _WAIT, fix)
+
+
+def _no_mqtt(settings: MqttSettings) -> Finding:
+    """Something took the connection and said nothing that MQTT would: often the TLS port."""
+    what, port = f"no MQTT answer on port {settings.port} of {settings.host}", settings.port
+    fix = "Check host and port of url in [mqtt]: something else listens there."
+    if not settings.is_tls:
+        what += ": is it the TLS port?"
+        name = f"[{settings.host}]" if ":" in settings.host else settings.host
+        place = name if port == _TLS_PORT else f"{name}:{port}"
+        fix = f'Write url = "mqtts://{place}" in [mqtt], or the port on which MQTT is spoken.'
     return Finding(_NAME, "fault", what, _WAIT, fix)
 
 
@@ -182,8 +209,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def sentence(hint: str) -> str:
-    """A hint as a fix that is no command."""
-    return f"{hint[:1].upper()}{hint[1:]}." if hint else ""

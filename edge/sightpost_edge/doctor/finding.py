@@ -1,11 +1,16 @@
 """What a check has to say: how bad, what was found, why it matters and how it is mended."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 Level = Literal["ok", "note", "warning", "fault"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 """From harmless to "the station does not work or will not for long"."""
+_COMMAND = re.compile(
+    r"(?:sudo|sightpost|rpicam-hello|fuser|chmod|chown|usermod|apt|dmesg|ffmpeg|ls|lsblk|df|"
+    r"systemctl|journalctl|timedatectl)\s"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,11 @@ class Finding:
     def group(self) -> str:
         """The module's name."""
         return self.check.partition(".")[0]
+
+
+def as_fix(hint: str) -> str:
+    """An error's hint as a fix: a command stays as it has to be typed, else it is a sentence."""
+    return hint if _COMMAND.match(hint) else f"{hint[:1].upper()}{hint[1:]}"
 
 
 def worst(findings: list[Finding]) -> Level:

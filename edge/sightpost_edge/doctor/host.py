@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..heat import read as read_small
+from .runs import is_unheld, told_in
 
 if TYPE_CHECKING:
     from ..config import Site
@@ -96,15 +97,15 @@ class Host:
 
     def live(self) -> "Live | None":
         """What the station's run is doing now; None where none is running, as far as one sees."""
-        from .. import clock
-        from ..live import LIVE, read_live_file
+        return None if is_unheld(self.store) else self._told()
 
+    def ended_untold(self) -> bool:
+        """Whether a run was there a moment ago and was killed: its word is left, it is not."""
+        return is_unheld(self.store) and self._told() is not None
+
+    def _told(self) -> "Live | None":
         own = [self.path(RUN_FOLDER / self.station)] if self.station else []
-        for folder in (*own, self.store):
-            live = read_live_file(folder / LIVE)
-            if live is not None and live.is_fresh(clock.read()):
-                return live
-        return None
+        return told_in(*own, self.store)
 
     def run(self, *words: str, timeout_s: float = COMMAND_S, stdin: str = "") -> Ran | None:
         """Run a command without a shell; None: no such program, not startable, or timed out.
@@ -213,7 +214,14 @@ def this_host(station: str = "", config: Path | None = None) -> Host:
 
     The config is read with numpy and OpenCV around it, so these are tried in a child first: one
     that crashes shall be what is found, not what ends the doctor.
+
+    Raises:
+        ConfigError: no station can be called that.
     """
+    if station:
+        from ..service.places import Places
+
+        Places(station)
     if station and config is None:
         config = CONFIG_FOLDER / f"{station}.toml"
     host = Host(config=config, station=station)
@@ -236,14 +244,17 @@ def _store(host: Host) -> Path:
 def _with_site(host: Host) -> Host:
     from ..config import Site, load
     from ..errors import SightpostError
+    from .lenient import what_can_be_read
 
     if host.config is None:
         return replace(host, store=_store(host))
+    site: Site | None = None
     try:
         site = load(Site, host.config)
     except (SightpostError, OSError) as exc:
-        return replace(host, trouble=str(exc), store=_store(host))
-    return replace(host, site=site, store=Path(site.store) if site.store else _store(host))
+        host, site = replace(host, trouble=str(exc)), what_can_be_read(host.config)
+    store = Path(site.store) if site and site.store else _store(host)
+    return replace(host, site=site, store=store)
 
 
 def last_object(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a station's name and password for the broker come from; no finding ever quotes them."""
+"""Where a station's name and password for the broker come from; the password is never quoted."""
 
 import shlex
 from pathlib import Path

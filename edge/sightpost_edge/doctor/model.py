@@ -1,13 +1,19 @@
 """The model: it opens, computes here what it computed in the workshop, and fast enough."""
 
+import os
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .finding import Finding
+from .finding import Finding, as_fix
 from .host import Host
 from .opened import Opened, opened, place
+from .service import is_absent
+
+if TYPE_CHECKING:
+    from ..models.folder import ModelFolder
+    from ..models.state import Outcome
 
 SLOWER = 1.6
 """Times the workshop's figure on the same board: a throttled one takes twice as long (pain 21)."""
@@ -27,8 +33,8 @@ def check_file(host: Host) -> Iterator[Finding]:
         yield Finding("model.file", "ok", NONE)
     elif found.error and found.error not in ("GoldenMismatch", "SignatureRefused"):
         yield Finding(
-            "model.file", "fault", found.message, why="the station cannot start",
-            fix=_other(host) if not found.hint else found.hint[:1].upper() + found.hint[1:],
+            "model.file", "fault", _named(found), why="the station cannot start",
+            fix=_replaced(host, found),
         )  # fmt: skip
     elif found.error:
         yield Finding("model.file", "ok", f"{found.model} is whole")
@@ -44,16 +50,51 @@ def check_file(host: Host) -> Iterator[Finding]:
         yield Finding("model.file", "ok", f"{found.model}{shown}: {found.kind}, verified")
 
 
-def _other(host: Host) -> str:
+def _named(found: Opened) -> str:
+    """What is wrong, and with which file."""
+    return found.message if found.model in found.message else f"{found.model}: {found.message}"
+
+
+def _replaced(host: Host, found: Opened) -> str:
+    """How a file that cannot be used is replaced by one that can."""
     path = place(host)
-    if path is not None and path.is_dir():
-        return _command(host, "rollback")
-    return f"sightpost inspect {path}"
+    if path is not None and os.path.isdir(path):
+        if found.back:
+            return _command(host, "rollback")
+        return found.hint if found.hint.startswith("update") else _command(host, "install FILE")
+    if path is not None and found.error == "ModelError" and is_absent(path):
+        if host.station:
+            return _command(host, "install FILE")
+        return f"Copy the model to {path}, or correct model in {host.config or 'the config'}"
+    if not found.hint:
+        return f"sightpost inspect {shlex.quote(str(path))}"
+    return (
+        f"{as_fix(found.hint)} (it is {path})"
+        if found.error == "BundleCorrupt"
+        else as_fix(found.hint)
+    )
+
+
+def _unvouched(host: Host, found: Opened) -> Finding:
+    """A model that is not run for its signature: whose it is decides what mends it."""
+    signed = _command(host, "install FILE") + f"  # signed by {found.key}"
+    what, why, fix = _named(found), "only models by the trusted key are run", signed
+    if found.refusal == "unsigned":
+        what = f"{found.model} is unsigned, and a key is trusted here: {found.key}"
+        why += "; it was installed before the key was trusted"
+    elif found.refusal == "altered" or not found.refusal:
+        why = "a model that was altered, or is not what was signed, is not run"
+        fix = _command(host, "rollback") if found.back else signed
+        if not found.key:
+            fix = _replaced(host, found)
+    return Finding("model.signature", "fault", what, why, fix)
 
 
 def _command(host: Host, words: str) -> str:
     """``sightpost model`` for the models looked at here, which are another user's in a service."""
-    command = f"sightpost model {words} --store {shlex.quote(str(host.store))}"
+    path = place(host)
+    store = path.parent if path is not None and path.name == "models" else host.store
+    command = f"sightpost model {words} --store {shlex.quote(str(store))}"
     return host.sudo(command) if host.station else command
 
 
@@ -154,10 +195,7 @@ def check_signature(host: Host) -> Iterator[Finding]:
     found = opened(host)
     name = "model.signature"
     if found is not None and found.error == "SignatureRefused":
-        yield Finding(
-            name, "fault", found.message, why="a model that was altered is not run",
-            fix=_other(host),
-        )  # fmt: skip
+        yield _unvouched(host, found)
     elif found is None or _unusable(found):
         yield Finding(name, "ok", "not looked at: no model is open")
     elif found.key and found.expired:
@@ -173,6 +211,20 @@ def check_signature(host: Host) -> Iterator[Finding]:
         yield Finding(name, "ok", "no key is trusted here, models are not signed")
 
 
+_STAYS = "there was no other model to go back to"
+_WHY = {
+    "rolled back": "the station works with an older model than was sent to it",
+    "refused": "the station goes on with the model it had",
+    "kept": _STAYS,
+}
+
+
+def _is_behind(folder: "ModelFolder", last: "Outcome") -> bool:
+    """Whether another version than the one that failed is in use."""
+    current = folder.current()
+    return current is None or current.id != last.id
+
+
 def check_trial(host: Host) -> Iterator[Finding]:
     """How the last new model did."""
     path = place(host)
@@ -181,7 +233,8 @@ def check_trial(host: Host) -> Iterator[Finding]:
         return
     from ..models.folder import ModelFolder
 
-    state = ModelFolder(path).state()
+    folder = ModelFolder(path)
+    state = folder.state()
     last = state.outcomes[-1] if state.outcomes else None
     if state.trial is not None:
         yield Finding("model.trial", "note", f"{state.trial.id} is on trial now")
@@ -189,7 +242,7 @@ def check_trial(host: Host) -> Iterator[Finding]:
         when = datetime.fromtimestamp(last.at_ms / 1000, UTC).date()
         yield Finding(
             "model.trial", "warning", f"{last.id}: {last.result} on {when} ({last.why})",
-            why="the station works with an older model than was sent to it",
+            why=_WHY[last.result] if _is_behind(folder, last) else _STAYS,
             fix=_command(host, "list"),
         )  # fmt: skip
     else:

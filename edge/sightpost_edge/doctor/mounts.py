@@ -51,6 +51,20 @@ def mount_of(host: Host, folder: Path) -> Mount | None:
     return max(found, key=lambda one: len(one.point.parts), default=None)
 
 
+def is_readonly(host: Host, folder: Path) -> bool:
+    """Whether nothing can be written there, whoever asks: permissions say nothing then."""
+    mount = mount_of(host, folder)
+    return (mount is not None and mount.is_readonly) or takes_no_writes(folder)
+
+
+def takes_no_writes(folder: Path) -> bool:
+    """The same as the kernel says of the folder, or of the nearest one above that is there."""
+    try:
+        return bool(os.statvfs(existing(folder)).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def existing(folder: Path) -> Path:
     """The folder, or the nearest one above that is there."""
     return next((one for one in (folder, *folder.parents) if os.path.exists(one)), Path("/"))

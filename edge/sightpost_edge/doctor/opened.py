@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ from .host import CRASHED, STATE_FOLDER, Host
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
+    from ..minikeys import PublicKey
+    from ..models.folder import Installed, ModelFolder
 
 CHILD_S = 40.0
 """A trial may take 10 s, golden frames on a Zero 2 two more, imports five."""
@@ -24,6 +26,8 @@ class Opened:
     ``model`` is the file, or the model folder. ``worst_off`` is the share of its tolerance that the
     worst golden frame used up. ``conversion`` is the contract's. ``expires`` is the last day of the
     signature, "" for ever; ``key`` the trusted key's name, "" where none is trusted.
+    ``refusal``: "unsigned", "other key" or "altered". ``back`` is where a roll-back leads, "" where
+    there is no other version that can be used.
     """
 
     model: str = ""
@@ -44,6 +48,8 @@ class Opened:
     expires: str = ""
     expired: bool = False
     signed: bool = False
+    refusal: str = ""
+    back: str = ""
 
 
 def opened(host: Host) -> Opened | None:
@@ -77,13 +83,55 @@ def _opened(host: Host) -> Opened | None:
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     """The child: open it as a run would, time it, and tell."""
     from ..errors import SightpostError
+    from ..models.owner import become_owner
 
     path = Path(question["model"])
     try:
+        become_owner(path)  # what a service may have put there is not run with root's rights
         bundle, more = _bundle(path, question)
         return asdict(_described(bundle, more))
     except SightpostError as exc:
-        return asdict(Opened(str(path), type(exc).__name__, str(exc), exc.hint))
+        failed = Opened(str(path), type(exc).__name__, str(exc), exc.hint)
+        return asdict(replace(failed, **_around(path)) if path.is_dir() else failed)
+
+
+def _around(path: Path) -> dict[str, Any]:
+    """Of a model folder whose current version is refused: its file, why by its signature, and the
+    version that a roll-back leads to, where that can be used.
+    """
+    from ..errors import SightpostError
+    from ..models.folder import ModelFolder
+
+    folder, found = ModelFolder(path), dict[str, Any]()
+    try:
+        one, back, key = folder.current(), folder.previous(), folder.trusted()
+        if one is not None:
+            found |= {"model": str(one.path), "id": one.id}
+        if key is not None:
+            found["key"] = key.name
+            if one is not None:
+                found["refusal"] = _refusal(folder, one, key)
+        if back is not None:
+            folder.check(back)
+            found["back"] = back.id
+    except SightpostError:
+        pass
+    return found
+
+
+def _refusal(folder: "ModelFolder", one: "Installed", key: "PublicKey") -> str:
+    """ "" where the signature is good: then something else was wrong."""
+    from ..errors import SightpostError
+
+    if not one.signed:
+        return "unsigned"
+    if one.key_id != key.name:
+        return "other key"
+    try:
+        folder.verify(one, key)
+    except SightpostError:
+        return "altered"
+    return ""
 
 
 def _bundle(path: Path, question: Mapping[str, Any]) -> "tuple[Bundle, dict[str, Any]]":

@@ -13,7 +13,8 @@ from .service import is_installed, program_of, shown, unit_of
 _HIDDEN = ("/home", "/root", "/run/user")
 """What ``ProtectHome=yes`` takes out of the service's sight."""
 _SHELL_ONLY = re.compile(
-    r"LD_LIBRARY_PATH|LD_PRELOAD|LIBCAMERA_\w+|GPIOZERO_PIN_FACTORY|OPENCV_(?!IO_MAX_IMAGE_PIXELS)\w+|LG_WD"
+    r"LD_LIBRARY_PATH|LD_PRELOAD|LIBCAMERA_\w+|GPIOZERO_PIN_FACTORY|LG_WD|"
+    r"OPENCV_(?!IO_MAX_IMAGE_PIXELS)\w+"  # that one this program sets for itself
 )
 
 

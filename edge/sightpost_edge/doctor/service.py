@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from .host import Host
+from .host import CONFIG_FOLDER, STATE_FOLDER, Host
 
 _ASKED = (
     "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "ExecMainStatus",
@@ -54,6 +54,29 @@ def unit_of(host: Host) -> str:
 def uplink_of(host: Host) -> str:
     """The sender's."""
     return f"sightpost-uplink@{host.station}.service"
+
+
+def installing(host: Host) -> str:
+    """The command that puts the station's service there, with what is not there yet."""
+    words = f"sightpost service install {host.station}"
+    config = host.path(CONFIG_FOLDER / f"{host.station}.toml")
+    if is_absent(config):
+        words += " --config site.toml"
+    models = host.path(STATE_FOLDER / host.station / "models")
+    if is_absent(models / "current") and is_absent(config):
+        words += " --model model.tflite"
+    return host.sudo(words)
+
+
+def is_absent(path: Path) -> bool:
+    """For certain: what may not be looked at may be there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def shown(host: Host, unit: str) -> Mapping[str, str]:

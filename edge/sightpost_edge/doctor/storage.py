@@ -11,7 +11,7 @@ from ..store.quota import FEW_FILES, StorageSettings
 from . import card, contents
 from .finding import Finding
 from .host import SERVICE_USER, Host
-from .mounts import existing, mount_of
+from .mounts import existing, is_readonly, mount_of
 
 _FEW_FILES = 1000
 _FOREIGN = ("vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk")
@@ -32,7 +32,8 @@ def check_space(host: Host) -> Iterator[Finding]:
     space = Space.of(folder)
     limit = settings.limit(space)
     free = f"{_size(space.free)} of {_size(space.total)} free"
-    fix = f"df -h {_quoted(folder)}\nsudo du -xh --max-depth=2 / | sort -h | tail -n 20"
+    fix = f"df -h {_quoted(folder)}\n"
+    fix += f"sudo du -xh --max-depth=2 {_mounted(host)} | sort -h | tail -n 20"
     if space.free < space.ballast:
         yield Finding(
             "storage.space", "fault", f"the disk is full: {free}",
@@ -58,7 +59,7 @@ def check_files(host: Host) -> Iterator[Finding]:
         "storage.files", "fault" if files < FEW_FILES else "warning",
         f"the file system takes only {files} more files", "each event needs one or two",
         f"df -i {_quoted(existing(host.store))}\n"
-        "sudo du --inodes -x --max-depth=2 / | sort -n | tail -n 20",
+        f"sudo du --inodes -x --max-depth=2 {_mounted(host)} | sort -n | tail -n 20",
     )  # fmt: skip
 
 
@@ -132,6 +133,9 @@ def check_owner(host: Host) -> Iterator[Finding]:
     if not os.path.isdir(host.store):  # Path's own raises where it may not look
         yield Finding("storage.owner", "ok", f"{host.shown(host.store)} will be made by a run")
         return
+    if is_readonly(host, host.store):
+        yield Finding("storage.owner", "ok", "not looked at: the file system is read-only")
+        return
     folder, user = _quoted(host.store, host), _user(host)
     wanted = _wanted_owner(host, user)
     strays = [name for name in _OWNED if not _is_good(host, host.store / name, wanted)]
@@ -179,6 +183,12 @@ def _in_container(host: Host) -> bool:
     """Where an overlay is how everything is kept."""
     marks = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container")
     return any(host.exists(mark) for mark in marks)
+
+
+def _mounted(host: Host) -> str:
+    """Where the store's disk begins."""
+    mount = mount_of(host, host.store)
+    return _quoted(mount.point if mount else Path("/"))
 
 
 def _size(size: int) -> str:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from .. import clock
 from .finding import Finding
@@ -18,6 +19,8 @@ _SOON_MS = 60_000
 _SERVICES = ("systemd-timesyncd", "chrony", "chronyd", "ntpsec", "ntp", "openntpd")
 _MARK = "/run/systemd/timesync/synchronized"
 _RTC_BATTERY = "sys/devices/platform/soc*/soc*:rpi_rtc/rtc/rtc*/battery_voltage"
+_RULE = re.compile(r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]+>)[+-]?\d")
+"""POSIX's own zones: a name and an offset."""
 _EMPTY_V = 2.0
 """The cell for the Pi 5 has 3 V; without one the pin floats near zero."""
 
@@ -87,15 +90,38 @@ def check_rtc(host: Host) -> Iterator[Finding]:
 
 def check_zone(host: Host) -> Iterator[Finding]:
     """Events are stored in UTC; charts and hours are counted in local time."""
-    zone = host.environ.get("TZ", "").lstrip(":") or host.read("/etc/timezone") or _linked(host)
+    shell = host.environ.get("TZ", "").lstrip(":")
+    zone = shell or host.read("/etc/timezone") or _linked(host)
+    choose = "timedatectl list-timezones\nsudo timedatectl set-timezone AREA/CITY  # one of those"
     if zone in ("", "UTC", "Etc/UTC", "UCT", "GMT", "Etc/GMT", "Universal", "Zulu"):
         yield Finding(
             "time.zone", "note", f"the time zone is {zone or 'not set'}",
             "the hours in charts, counts and --since are those of that zone; stored times are "
-            "UTC anyway", "sudo timedatectl set-timezone Europe/Berlin",
+            "UTC anyway", choose,
+        )  # fmt: skip
+    elif not _is_zone(zone):
+        yield Finding(
+            "time.zone", "fault", f"nobody knows the time zone {zone}"
+            + (" (TZ in this shell)" if shell else ""),
+            "everything that goes by the hour counts as if it were in UTC",
+            f"unset TZ\n{choose}" if shell else choose,
         )  # fmt: skip
     else:
         yield Finding("time.zone", "ok", f"the time zone is {zone}")
+
+
+def _is_zone(zone: str) -> bool:
+    """A name that the machine's or Python's list has, a file, or a rule such as CET-1CEST,M3.5.0.
+
+    Without any list (a container) no name is known, and nothing can be told.
+    """
+    if zone.startswith("/") or _RULE.match(zone):
+        return True
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return not available_timezones()
+    return True
 
 
 def check_events(host: Host) -> Iterator[Finding]:

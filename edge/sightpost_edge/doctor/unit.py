@@ -13,7 +13,7 @@ from ..support.secrets import scrubber_of
 from . import sandbox, signs
 from .finding import Finding
 from .host import Host
-from .service import is_installed, journal, meaning, shown, unit_of, uplink_of
+from .service import installing, is_installed, journal, meaning, shown, unit_of, uplink_of
 
 _WEAKER = re.compile(
     r"(User=root|DynamicUser=no|NoNewPrivileges=(no|false|0)|Protect\w+=(no|false|0|off)|"
@@ -27,7 +27,7 @@ def check_installed(host: Host) -> Iterator[Finding]:
     """Whether the service is there, is the one of this release, and starts with the machine."""
     name, unit = "unit.installed", unit_of(host)
     found = shown(host, unit)
-    again = host.sudo(f"sightpost service install {host.station}")
+    again = installing(host)
     if not host.station:
         yield Finding(name, "ok", "no service was asked about: sightpost doctor NAME does")
     elif not found:
@@ -113,7 +113,7 @@ def check_uplink(host: Host) -> Iterator[Finding]:
     elif found:
         yield Finding(
             name, "warning", f"{unit} is not installed", "the config names a broker: nobody sends",
-            host.sudo(f"sightpost service install {host.station}"),
+            installing(host),
         )  # fmt: skip
     else:
         yield Finding(name, "note", "systemd does not answer here")

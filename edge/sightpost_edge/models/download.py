@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from ..durable import sync_folder, write_file
 from ..errors import DiskFull, ModelError, StoreError, writing_to
+from ..polled import read_ordinary
 from .web import Address, Answer, Dropped, asked
 
 CHUNK = 64 * 1024
@@ -28,9 +29,15 @@ NOTE = ".from"
 _GOES_ON = "repeat the command: it goes on where it stopped"
 
 Progress = Callable[[int, int], None]
+Lost = Callable[[str], None]
+"""Is told why a connection broke that is tried again."""
 
 
 def quiet(done: int, size: int) -> None:
+    """Tells nobody."""
+
+
+def silent(why: str) -> None:
     """Tells nobody."""
 
 
@@ -80,7 +87,9 @@ class Download:
         progress: Progress,
         clock_s: Callable[[], float],
         wait: Callable[[float], None],
+        lost: Lost = silent,
     ) -> None:
+        self._lost = lost
         self._where, self._size, self._into = where, size, into
         self._progress, self._clock_s, self._wait = progress, clock_s, wait
         self._have, self._validator = 0, ""
@@ -113,6 +122,7 @@ class Download:
             raise ModelError(
                 f"{self._where}: {exc}; {self._have} of {self._size} bytes came", hint=_GOES_ON
             ) from exc
+        self._lost(str(exc))
         self._wait(BACK_OFF_S[failures - 1])
 
     def _check_room(self) -> None:
@@ -194,7 +204,7 @@ class Download:
     def _recall(self) -> None:
         """What is known of an earlier try: ``_have`` is 1 where it was for the same file."""
         try:
-            note = json.loads(_note_of(self._into).read_bytes()[:4096])
+            note = json.loads(read_ordinary(_note_of(self._into), 4096, follow=False))
             if note["place"] == self._place():
                 self._have, self._validator = 1, str(note["validator"])[:200]
         except (OSError, ValueError, TypeError, KeyError):

@@ -12,16 +12,24 @@ from ..minisign import MAX_BYTES as MAX_SIGNATURE
 from ..minisign import SUFFIX
 from ..text import printable
 from . import web
-from .download import Download, Progress, discard, opened_partial, quiet, write_all
+from .download import Download, Lost, Progress, discard, opened_partial, quiet, silent, write_all
 from .media import ended_early, opened_file, reading
 
-__all__ = ["Progress", "discard", "fetch_model", "fetch_signature", "find_model", "shown"]
+__all__ = [
+    "Progress",
+    "check_place",
+    "discard",
+    "fetch_model",
+    "fetch_signature",
+    "find_model",
+    "shown",
+]
 
 SIGNATURE_S = 60.0
 CHUNK = 1024 * 1024
 MOST_ENTRIES = 10_000
 MOST_LISTED = 10
-_NO_SIGNATURE = "sightpost convert --sign writes one beside the model; copy both"
+_NO_SIGNATURE = "sightpost keys sign MODEL --key KEY writes one beside the model; copy both"
 
 
 def shown(place: str) -> str:
@@ -51,12 +59,33 @@ def fetch_signature(place: str) -> bytes:
         return _sized(file.read(MAX_SIGNATURE + 1), str(path))
 
 
+def check_place(place: str) -> None:
+    """Say at once that nothing is there, or that something beside the model was given.
+
+    Raises:
+        ConfigError: a signature or a key, or another kind of address.
+        ModelError: nothing is there.
+    """
+    path = web.address(place).path if web.is_web(place) else place
+    what = {SUFFIX: "a signature", ".pub": "a key"}.get(Path(path).suffix.lower())
+    if what is not None:
+        model = shown(place)[: -len(SUFFIX)] if path.endswith(SUFFIX) else "MODEL.tflite"
+        raise ConfigError(
+            f"{shown(place)} is {what}, no model",
+            hint=f"give the model itself ({model}): what belongs to it is looked for beside it",
+        )
+    if not web.is_web(place):
+        with reading(Path(place)):
+            Path(place).stat()
+
+
 def fetch_model(
     place: str,
     size: int,
     into: Path,
     progress: Progress = quiet,
     *,
+    lost: Lost = silent,
     clock_s: Callable[[], float] = time.monotonic,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -71,6 +100,7 @@ def fetch_model(
         size: in bytes, as signed.
         into: a file that nobody else writes; ``into``.from lies beside it until it is discarded.
         progress: is told how many bytes there are, and ``size``.
+        lost: is told why the connection broke, before each other try.
         clock_s, wait: for tests.
 
     Raises:
@@ -82,7 +112,7 @@ def fetch_model(
     if not 0 < size <= MAX_BYTES:
         raise ModelError(f"{size} bytes are no size for a model of a device")
     if web.is_web(place):
-        Download(web.address(place), size, into, progress, clock_s, wait).run()
+        Download(web.address(place), size, into, progress, clock_s, wait, lost).run()
     else:
         _copy(_model_at(place), size, into, progress)
 

@@ -30,7 +30,7 @@ def trust_first_use(folder: ModelFolder, place: str) -> PublicKey | None:
     """
     if folder.trusted() is not None:
         return None
-    key = _parsed(_fetched(place), place)
+    key = _parsed(fetch_key(place), place)
     Manifest.from_comment(verify_comment(fetch_signature(place), key))
     trust(folder.key, key)
     return key
@@ -43,7 +43,12 @@ def _parsed(content: bytes, place: str) -> PublicKey:
         raise ModelError(f"what lies beside {shown(place)} is no public key ({exc})") from exc
 
 
-def _fetched(place: str) -> bytes:
+def fetch_key(place: str) -> bytes:
+    """The content of the .pub beside the model at ``place``.
+
+    Raises:
+        ConfigError, ModelError: there is none, or it cannot be had.
+    """
     if not web.is_web(place):
         file = _beside(Path(place))
         with opened_file(file) as opened, reading(file):

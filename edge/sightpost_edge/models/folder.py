@@ -10,8 +10,6 @@ between two writes can lose the note of a trial, never the trial.
 
 import contextlib
 import hashlib
-import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,10 +19,11 @@ from pathlib import Path
 from .. import clock
 from ..bundle import Bundle
 from ..container import read_file
-from ..durable import make_folder, remove_torn, sync_folder
-from ..errors import BundleCorrupt, SignatureRefused, StoreError, writing_to
+from ..durable import make_folder, remove_torn
+from ..errors import BundleCorrupt, SightpostError, SignatureRefused, StoreError
 from ..manifest import Manifest, labels_digest, verify_file, version_numbers
 from ..minikeys import PublicKey
+from .link import CURRENT, current_id, move_current, remove_torn_links
 from .lock import held
 from .state import Outcome, Result, State, Trial, read_state, write_state
 from .trust import read_trusted, trusted_key_path
@@ -43,7 +42,8 @@ __all__ = ["CURRENT", "KEEP", "MODELS", "Installed", "ModelFolder"]
 
 MODELS = "models"
 """The folder's name in a store."""
-CURRENT = "current"
+SPARED = "its owner spared it the trial"
+CHOSEN = "its owner chose it again"
 UNTOLD = "it failed its trial; the process was killed before it could say why"
 LOCK = "lock"
 LOCK_WAIT_S = 10.0
@@ -70,7 +70,7 @@ class ModelFolder:
 
     def current(self) -> Installed | None:
         """What ``current`` leads to; None where it leads nowhere, or to something damaged."""
-        one = self._current_id()
+        one = current_id(self.path)
         return read_version(self.path / VERSIONS / one) if one else None
 
     def versions(self) -> list[Installed]:
@@ -84,13 +84,25 @@ class ModelFolder:
     def previous(self) -> Installed | None:
         """Where a roll-back leads: the last one that was in use, else the newest proven one, else
         the newest that has not failed.
+
+        Never to what the trusted key did not sign; to what was rolled back itself only where the
+        current one is gone, for a station should not go dark.
         """
-        state, current = self._settled(), self._current_id()
-        others = [v for v in self.versions() if v.id != current]
+        state, current = self._settled(), current_id(self.path)
+        dark, key = self.current() is None, self._key_or_none()
+        others = [v for v in self.versions() if v.id != current and _may_open(v, key)]
+        bad = {v.id for v in others if state.ended(v.id) == "rolled back"}
+        others = [v for v in others if v.id not in bad or (dark and v.id in state.proven)]
         named = (v for v in others if v.id == state.previous)
         proven = (v for v in others if v.id in state.proven)
         untried = (v for v in others if state.last_of(v.id) is None)
         return next(chain(named, proven, untried), None)
+
+    def trusts(self, one: Installed) -> bool:
+        """Whether the key that is trusted now is said to have signed this version; ``open`` makes
+        sure. True of all while no key is trusted.
+        """
+        return _may_open(one, self._key_or_none())
 
     def state(self) -> State:
         """What is remembered; ``trial`` is that of the current version, None where it is proven."""
@@ -157,11 +169,13 @@ class ModelFolder:
             raise SignatureRefused(f"{one.path}: labels_sha256: the labels are not those signed")
         return bundle
 
-    def switch(self, to: Installed, *, why: str, proven: bool = False) -> None:
+    def switch(
+        self, to: Installed, *, why: str, proven: bool = False, left: Result = "left"
+    ) -> None:
         """Make ``to`` current, in one step; where it is not proven yet its trial is to begin.
 
-        Where that is the way back ``why`` is noted, and what was left does not come in by itself.
-        ``proven``: its owner knows what it is like, and wants no trial.
+        Where that is the way back, ``left`` and ``why`` are noted of what was current, and it does
+        not come in by itself. ``proven``: its owner knows what it is like, and wants no trial.
 
         Raises:
             StoreBusy, DiskFull, StoreError: it could not be done; what was current still is.
@@ -170,8 +184,11 @@ class ModelFolder:
             state, leaving = self._settled(), self.current()
             if proven and to.id not in state.proven:
                 state = replace(state, proven=(*state.proven, to.id), trial=None)
+                state = state.noted(self._outcome(to, "confirmed", SPARED))
+            elif to.id in state.proven and state.ended(to.id) in ("rolled back", "left"):
+                state = state.noted(self._outcome(to, "confirmed", CHOSEN))
             if leaving is not None and to.number < leaving.number:
-                state = state.noted(self._outcome(leaving, "rolled back", why))
+                state = state.noted(self._outcome(leaving, left, why))
             self._switch(to, state)
 
     def adopt(self, file: Path, one: Installed, signature: bytes = b"") -> Installed:
@@ -217,11 +234,11 @@ class ModelFolder:
         """
         with self.changing():
             state = self._settled()
-            if self._current_id() != one.id or state.trial is None:
+            if current_id(self.path) != one.id or state.trial is None:
                 return self.current()
             back = self.previous() if failed else None
             if back:
-                self._move_current(back.id)
+                move_current(self.path, back.id)
             there = {v.id for v in self.versions()}
             stays = tuple(v for v in state.proven if v in there)
             stays = stays if back else (*stays, one.id)
@@ -247,12 +264,10 @@ class ModelFolder:
     def clean(self) -> None:
         """Remove what a kill left behind, and versions beyond ``KEEP``; call it ``changing``."""
         remove_torn(self.path)
-        for path in self.path.glob(f".{CURRENT}.*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        remove_torn_links(self.path)
         remove_parts(self.path)
         previous, there = self.previous(), self.versions()
-        needed = {self._current_id(), previous.id if previous else ""}
+        needed = {current_id(self.path), previous.id if previous else ""}
         spare = [v.id for v in there if v.id not in needed]
         for one in spare[max(0, KEEP - len(needed & {v.id for v in there})) :]:
             with contextlib.suppress(StoreError):
@@ -268,7 +283,7 @@ class ModelFolder:
         previous = "" if state.previous == to.id else state.previous
         trial = None if to.id in state.proven else Trial(to.id, self._now_ms())
         write_state(self.path, replace(state, previous=previous, trial=trial))
-        self._move_current(to.id)
+        move_current(self.path, to.id)
 
     def _note_trial(self, one: Installed, *, begun: bool) -> None:
         with self.changing():
@@ -282,7 +297,7 @@ class ModelFolder:
         """As it is in truth: the trial is that of the current version, unless that is proven; what
         a kill between going back and noting it left open is noted.
         """
-        state, current = read_state(self.path), self._current_id()
+        state, current = read_state(self.path), current_id(self.path)
         trial = state.trial
         if trial is not None and trial.begun and trial.id != current:
             version = trial.id.rpartition("-")[0]
@@ -293,29 +308,19 @@ class ModelFolder:
             return replace(state, trial=Trial(current, 0))
         return state
 
-    def _current_id(self) -> str:
-        """The id that ``current`` names; "" where it is no link into ``versions``."""
+    def _key_or_none(self) -> PublicKey | None:
+        """With a key that cannot be used nothing opens, and that is said there."""
         try:
-            folder, _, one = os.readlink(self.path / CURRENT).partition("/")
-        except OSError:
-            return ""
-        return one if folder == VERSIONS and is_id(one) else ""
-
-    def _move_current(self, one: str) -> None:
-        beside = self.path / f".{CURRENT}.{os.getpid()}.{threading.get_ident()}"
-        with writing_to(self.path / CURRENT):
-            try:
-                beside.unlink(missing_ok=True)
-                os.symlink(f"{VERSIONS}/{one}", beside)
-                os.replace(beside, self.path / CURRENT)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    beside.unlink()
-                raise
-            sync_folder(self.path)
+            return self.trusted()
+        except SightpostError:
+            return None
 
     def _outcome(self, one: Installed, result: Result, why: str) -> Outcome:
         return Outcome(one.id, one.version, self._now_ms(), result, why)
 
     def _now_ms(self) -> int:
         return self._read_clock().wall_ms
+
+
+def _may_open(one: Installed, key: PublicKey | None) -> bool:
+    return key is None or (one.signed and one.key_id == key.name)

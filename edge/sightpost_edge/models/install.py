@@ -18,9 +18,10 @@ from ..errors import ConfigError, ModelError, NotABundle, SignatureRefused, Upda
 from ..manifest import labels_digest
 from ..minisign import verify
 from . import web
-from .download import NOTE
+from .download import NOTE, Lost
 from .fetch import Progress, discard, fetch_model, find_model, shown
 from .folder import Installed, ModelFolder
+from .labels import compare_labels
 from .lock import held
 from .offer import NOTHING_MORE, Allowed, Here, Offer, check
 from .rehearsal import Rehearsal, rehearse
@@ -28,6 +29,7 @@ from .versions import id_of
 
 INCOMING = "incoming"
 LOCK = "lock"
+LOST = "connection lost"
 
 Step = Callable[[str], None]
 
@@ -36,13 +38,15 @@ Step = Callable[[str], None]
 class Result:
     """What is current now; ``changed`` False: it was already.
 
-    ``rehearsal`` is how it did here, None where it was on disk; ``why`` is more to tell, or "".
+    ``rehearsal`` is how it did here, None where it was on disk; ``why`` is more to tell, or "", and
+    ``labels`` how its labels differ from those before.
     """
 
     one: Installed
     changed: bool
     rehearsal: Rehearsal | None = None
     why: str = ""
+    labels: str = ""
 
 
 def install(
@@ -81,18 +85,21 @@ def install(
         if (there := _whole(folder, offer)) is not None:
             return _again(folder, there, why)
         on_step("fetching")
-        _fetch(offer, place, file, progress)
+        _fetch(offer, place, file, progress, lambda why: on_step(f"{LOST} ({why}), trying again"))
+        contract = _contract(read_file(file))
+        labels = compare_labels(folder, contract, all_new=allowed.new_name)
         on_step("trying it out")
         tried = _rehearse(folder, file, one)
         with folder.changing():
             check(folder, offer, allowed=allowed, here=here)
-            return Result(folder.adopt(file, one, offer.signature), True, tried, why)
+            return Result(folder.adopt(file, one, offer.signature), True, tried, why, labels)
 
 
 def install_unsigned(
     folder: ModelFolder,
     place: str,
     *,
+    allowed: Allowed = NOTHING_MORE,
     progress: Progress = lambda done, size: None,
     on_step: Step = lambda what: None,
 ) -> Result:
@@ -105,7 +112,7 @@ def install_unsigned(
     if (key := folder.trusted()) is not None:
         raise UpdateRefused(
             f"unsigned: key {key.name} is trusted here, and only what it signed is installed",
-            hint="sightpost convert RUN --sign KEY signs a model",
+            hint="sightpost keys sign MODEL --key KEY signs it",
         )
     if web.is_web(place):
         raise ConfigError(
@@ -121,6 +128,7 @@ def install_unsigned(
         there = folder.find(one.id)
         if there is not None and _is_file(there.path, digest):
             return _again(folder, there, "")
+        labels = compare_labels(folder, contract, all_new=allowed.new_name)
         on_step("copying")
         fetch_model(str(path), len(blob), file, progress)
         if not _is_file(file, digest):
@@ -129,7 +137,7 @@ def install_unsigned(
         on_step("trying it out")
         tried = _rehearse(folder, file, one)
         with folder.changing():
-            return Result(folder.adopt(file, one), True, tried)
+            return Result(folder.adopt(file, one), True, tried, labels=labels)
 
 
 @contextmanager
@@ -172,26 +180,26 @@ def _again(folder: ModelFolder, there: Installed, why: str) -> Result:
         if current is not None and current.id == there.id:
             return Result(there, False, None, why)
         last = folder.state().last_of(there.id)
-        if last is not None and last.result == "rolled back":
+        if last is not None and last.result in ("rolled back", "left"):
             raise UpdateRefused(
-                f"trial: {there} was here and was rolled back: {last.why}",
+                f"trial: {there} was here and was {last.result}: {last.why}",
                 hint=f"sightpost model use {there.version or there.id} gives it another trial",
             )
         folder.take(there)
     return Result(there, True, None, why)
 
 
-def _fetch(offer: Offer, place: str, file: Path, progress: Progress) -> None:
+def _fetch(offer: Offer, place: str, file: Path, progress: Progress, lost: Lost) -> None:
     """Have the signed content in ``file``; a download that went on from a bad one begins anew."""
     resumed = file.exists()
-    fetch_model(place, offer.manifest.size, file, progress)
+    fetch_model(place, offer.manifest.size, file, progress, lost=lost)
     try:
         _check_content(offer, read_file(file), place)
     except ModelError:
         discard(file)
         if not resumed:
             raise
-        _fetch(offer, place, file, progress)
+        _fetch(offer, place, file, progress, lost)
 
 
 def _check_content(offer: Offer, blob: bytes, place: str) -> None:

@@ -27,12 +27,28 @@ def held(file: Path, *, wait_s: float, what: str) -> Iterator[None]:
         while not _taken(handle):
             if time.monotonic() >= end:
                 raise StoreBusy(
-                    f"{what} ({file} is held)", hint="wait for it; fuser -v names the process"
+                    f"{what} ({file} is held)",
+                    hint=f"wait for it; fuser -v {file} names the process",
                 )
             time.sleep(RETRY_S)
         yield
     finally:
         os.close(handle)
+
+
+def is_held(file: Path) -> bool:
+    """Whether a process holds the lock ``file`` at this moment."""
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _taken(handle: int) -> bool:

@@ -45,9 +45,9 @@ def reading(path: Path) -> Iterator[None]:
         if str(path).endswith(SUFFIX):
             raise SignatureRefused(
                 f"no signature at {path}",
-                hint="sightpost convert --sign writes one beside the model; copy both",
+                hint="sightpost keys sign MODEL --key KEY writes one beside the model; copy both",
             ) from exc
-        raise ModelError(f"nothing at {path}", hint="is the stick mounted there (lsblk)?") from exc
+        raise ModelError(f"there is no {path}", hint="is the stick mounted? lsblk shows") from exc
     except OSError as exc:
         if exc.errno == errno.ELOOP:
             raise ModelError(f"{path} is a link", hint="give the file that it leads to") from exc

@@ -6,6 +6,7 @@ offer = look(folder, "https://example.org/garden.tflite")
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 
 from .. import __version__, clock
 from ..container import MAX_BYTES
@@ -14,7 +15,8 @@ from ..machine import Machine, this_machine
 from ..manifest import Manifest, is_version, version_numbers
 from ..minikeys import PublicKey
 from ..minisign import SUFFIX, verify_comment
-from .fetch import fetch_signature, shown
+from . import web
+from .fetch import fetch_signature, find_model, shown
 from .folder import ModelFolder
 from .target import fit_target
 from .versions import VERSIONS, id_of
@@ -34,6 +36,10 @@ class Allowed:
 
 
 NOTHING_MORE = Allowed()
+_OTHER_KEY = (
+    "sign it with the trusted key; or, where the station is to take the other key's models from "
+    "now on: sightpost model trust OTHER.pub --replace"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +86,14 @@ def look(
             hint="sightpost model trust KEY.pub says whose models to take; --trust-first-use takes "
             "the .pub that lies beside the model; --unsigned takes a file of your own as it is",
         )
+    if not web.is_web(place) and Path(place).is_dir():
+        place = str(find_model(Path(place)))
     signature = fetch_signature(place)
     try:
         manifest = Manifest.from_comment(verify_comment(signature, key))
     except SignatureRefused as exc:
-        raise SignatureRefused(f"{shown(place)}{SUFFIX}: {exc}", hint=exc.hint) from exc
+        hint = _OTHER_KEY if f"the trusted key is {key.name}" in str(exc) else exc.hint
+        raise SignatureRefused(f"{shown(place)}{SUFFIX}: {exc}", hint=hint) from exc
     offer = Offer(manifest, signature, key)
     check(folder, offer, allowed=allowed, here=here or Here())
     return offer
@@ -114,7 +123,16 @@ def check(folder: ModelFolder, offer: Offer, *, allowed: Allowed, here: Here) ->
             f"expires: the model was good until {manifest.expires}, today is {here.today}",
             hint="install its successor, or sign it again with a later day",
         )
-    return fit.why
+    return "; ".join(filter(None, (fit.why, _unchecked_day(manifest, here))))
+
+
+def _unchecked_day(manifest: Manifest, here: Here) -> str:
+    if here.today is not None or not manifest.expires:
+        return ""
+    return (
+        f"expires: it is good until {manifest.expires}; whether that is past was not checked, for "
+        "this clock is not synchronized"
+    )
 
 
 def _check_name(name: str, pinned: str, allowed: Allowed) -> None:
@@ -131,7 +149,7 @@ def _check_version(folder: ModelFolder, offer: Offer) -> None:
     if not is_version(version):
         raise UpdateRefused(
             f"version: {version!r} is no dotted number: nothing can be older or newer than it",
-            hint="sightpost convert --sign KEY signs one by itself; --version 1.2 chooses it",
+            hint="sightpost keys sign MODEL --key KEY signs the time; --version 1.2 chooses",
         )
     highest = folder.highest(offer.key.name, name)
     numbers, known = version_numbers(version), version_numbers(highest)

@@ -4,26 +4,52 @@ What is made then belongs to the service; and a service that was taken over cann
 that root would write through, nor have a model read with root's rights.
 """
 
+import contextlib
 import os
 import pwd
+import stat
 import sys
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ModelError
+from ..minisign import SUFFIX as SIGNATURE
+
+MOST_LINKS = 40
+"""As many as Linux itself follows in one path."""
 
 
 def owner_of(folder: Path) -> int:
-    """The user who owns ``folder``, or the nearest one above it that exists."""
-    for one in (folder, *folder.absolute().parents):
-        try:
-            return one.stat().st_uid
-        except FileNotFoundError:
+    """The first user on the way to ``folder``, from the top, who is not root: from there on
+    whatever lies below may be exchanged at any moment, whoever it belongs to just now.
+
+    0 where root alone decides what the path leads to, links of root's own included.
+
+    Raises:
+        ConfigError: it cannot be looked at.
+    """
+    at, left, links = Path("/"), list(reversed(folder.absolute().parts[1:])), 0
+    while left and links <= MOST_LINKS:
+        if (name := left.pop()) == "..":
+            at = at.parent
             continue
+        try:
+            found = (at / name).lstat()
+            target = os.readlink(at / name) if stat.S_ISLNK(found.st_mode) else ""
+        except (FileNotFoundError, NotADirectoryError):  # root would make it
+            return 0
+        except OSError as exc:
+            raise ConfigError(f"cannot look at {at / name}: {exc.strerror}") from exc
+        if found.st_uid:
+            return found.st_uid
+        if target:
+            links += 1
+            left += reversed(Path(target).parts)
+        at = at if target else at / name
     return 0
 
 
 def acts_for_another(folder: Path) -> bool:
-    """Whether this is root and the folder somebody else's."""
+    """Whether this is root and somebody else decides what ``folder`` is."""
     return os.geteuid() == 0 and owner_of(folder) != 0
 
 
@@ -33,9 +59,8 @@ def become_owner(folder: Path) -> None:
     Raises:
         ConfigError: that user cannot read this program.
     """
-    if not acts_for_another(folder):
+    if os.geteuid() != 0 or not (uid := owner_of(folder)):
         return
-    uid = owner_of(folder)
     _load_what_is_used_later()
     try:
         user = pwd.getpwuid(uid)
@@ -53,10 +78,35 @@ def become_owner(folder: Path) -> None:
         )
 
 
-def hand_over(made: Path, folder: Path) -> None:
-    """Give a folder of ours and the files in it to the owner of ``folder``."""
-    for path in (*made.iterdir(), made):
-        os.chown(path, owner_of(folder), -1, follow_symlinks=False)
+def copy_for_owner(place: str, into: Path, folder: Path, *, signed: bool) -> Path:
+    """Copy a model of this machine, with its signature and the key beside it if there is one, into
+    a folder of root's, and give that to the owner of ``folder``; gives the copy's path.
+
+    Nothing is judged here: root opens no file in ``folder``, not even to learn whom it trusts.
+
+    Raises:
+        SignatureRefused: ``signed``, and there is no signature.
+        ModelError: it cannot be read.
+    """
+    from .fetch import fetch_model, fetch_signature, find_model
+    from .first_use import SUFFIX, fetch_key
+    from .media import reading
+
+    source = Path(place)
+    with reading(source):
+        if source.is_dir():
+            source = find_model(source, signed=signed)
+        size = source.stat().st_size
+    copy = into / source.name
+    if signed:
+        Path(f"{copy}{SIGNATURE}").write_bytes(fetch_signature(str(source)))
+        with contextlib.suppress(ModelError):
+            Path(f"{copy}{SUFFIX}").write_bytes(fetch_key(str(source)))
+    fetch_model(str(source), size, copy)
+    uid = owner_of(folder)
+    for path in (*into.iterdir(), into):
+        os.chown(path, uid, -1, follow_symlinks=False)
+    return copy
 
 
 def _load_what_is_used_later() -> None:

@@ -26,7 +26,8 @@ T = TypeVar("T")
 LOOK_S = 0.5
 """So often it is asked which model is wanted: a readlink. The first Prediction of a new one comes
 within two seconds."""
-RUNNING = "running"
+RUNNING, RUNNING_S = "running", 1.0
+"""Held by the run that follows a folder, and for a moment by whoever asks if there is one."""
 
 log = logging.getLogger("sightpost")
 
@@ -78,7 +79,7 @@ class Slot:
         with ExitStack() as keeps:
             if path.is_dir():
                 what = f"another run uses the models in {path}"
-                keeps.enter_context(held(path / RUNNING, wait_s=0, what=what))
+                keeps.enter_context(held(path / RUNNING, wait_s=RUNNING_S, what=what))
             opened, old = open_wanted(folder, threads)
             slot = cls(opened.bundle, folder, opened.one, old=old)
             slot._held = keeps.pop_all()
@@ -218,6 +219,8 @@ class Slot:
         # One that was on trial itself is no measure for the next.
         here = Opened(self._one, self.bundle) if self._one is not None else None
         before = self._old if self.on_trial and self._old is not None else here
+        if before is not None and not folder.trusts(before.one):
+            before = None  # the next start would refuse it
         self.bundle, self._one = opened.bundle, one
         self.classifier, self._old = BundleClassifier(opened.bundle), None
         if coming.on_trial:

@@ -16,11 +16,12 @@ STATE = "state.json"
 MAX_OUTCOMES = 20
 VERSION = 1
 
-Result = Literal["confirmed", "rolled back", "kept", "refused"]
-"""``kept``: it failed its trial and nothing older was there to go back to. ``refused``: its
-signature was good, and it did not work here."""
+Result = Literal["confirmed", "rolled back", "left", "kept", "refused"]
+"""``left``: its owner chose an older one. ``kept``: it failed its trial and nothing older was there
+to go back to. ``refused``: its signature was good, and it did not work here."""
 
 log = logging.getLogger("sightpost")
+_told: set[Path] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,11 @@ class State:
         """How it ended last for the version with this id."""
         return next((o for o in reversed(self.outcomes) if o.id == one), None)
 
+    def ended(self, one: str) -> Result | None:
+        """The result of that."""
+        last = self.last_of(one)
+        return last.result if last else None
+
 
 def read_state(folder: Path) -> State:
     """What is remembered; nothing where there is no file, or where it is damaged (logged)."""
@@ -87,8 +93,20 @@ def read_state(folder: Path) -> State:
     except FileNotFoundError:
         return State()
     except (OSError, *DAMAGED) as exc:
-        log.warning("%s cannot be read (%s); the versions on disk count", folder / STATE, exc)
+        _tell_once(folder / STATE, exc)
         return State()
+
+
+def _tell_once(file: Path, exc: BaseException) -> None:
+    """It is read twice a second."""
+    if file in _told:
+        return
+    _told.add(file)
+    log.warning(
+        "%s cannot be read (%s): the versions on disk count, and the current model is on trial "
+        "once more; the end of that, or the next change, writes the file anew",
+        file, exc,
+    )  # fmt: skip
 
 
 def write_state(folder: Path, state: State) -> None:

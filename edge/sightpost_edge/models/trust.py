@@ -3,14 +3,16 @@
 import os
 from pathlib import Path
 
-from ..durable import make_folder, writing
+from ..durable import make_folder, unreadable, writing
 from ..errors import ConfigError
 from ..minikeys import PublicKey
+from ..polled import read_ordinary
 
 STATE_ROOT = Path("/var/lib/sightpost")
 CONFIG_ROOT = Path("/etc/sightpost")
 TRUSTED = "trusted.pub"
 MAX_BYTES = 4096
+_ANEW = "sightpost model trust KEY --replace writes it anew"
 
 
 def trusted_key_path(
@@ -33,16 +35,22 @@ def read_trusted(path: Path) -> PublicKey | None:
 
     Raises:
         ConfigError: it cannot be read or is no key, which is not the same as trusting none.
+        StoreError: its disk fails.
     """
     try:
-        with path.open("rb") as file:
-            return PublicKey.from_text(file.read(MAX_BYTES).decode())
+        content = read_ordinary(path, MAX_BYTES, follow=True)
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, ConfigError) as exc:
+    except OSError as exc:
+        error = unreadable(path, exc)
+        error.hint = error.hint or _ANEW
+        raise error from exc
+    try:
+        return PublicKey.from_text(content.decode())
+    except (UnicodeDecodeError, ConfigError) as exc:
         raise ConfigError(
             f"the trusted key {path} cannot be used ({exc})",
-            hint="sightpost model trust KEY --replace writes it anew",
+            hint=_ANEW,
         ) from exc
 
 

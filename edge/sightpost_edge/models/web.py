@@ -289,5 +289,7 @@ def _failures() -> Iterator[None]:
         raise Dropped("the host's name cannot be looked up (no network?)") from exc
     except TimeoutError as exc:
         raise Dropped(f"nothing came for {TIMEOUT_S:g} s") from exc
-    except (OSError, HTTPException, ValueError) as exc:
+    except OSError as exc:
+        raise Dropped(printable(exc.strerror or first_line(exc), most=100)) from exc
+    except (HTTPException, ValueError) as exc:
         raise Dropped(printable(first_line(exc), most=100)) from exc

@@ -18,13 +18,15 @@ START_S = 300.0
 @dataclass(frozen=True, slots=True)
 class Machine:
     """``root`` stands before every path; ``prefix``, ``base_prefix`` and ``python`` are this
-    Python's, ``package`` is where our own code lies."""
+    Python's, ``package`` is where our own code lies. ``plans``: nothing is to be done, only shown,
+    and what cannot be asked here (accounts, units, root's files) is taken as not there."""
 
     root: Path = Path("/")
     prefix: Path = field(default_factory=lambda: Path(sys.prefix))
     base_prefix: Path = field(default_factory=lambda: Path(sys.base_prefix))
     python: Path = field(default_factory=lambda: Path(sys.executable).resolve())
     package: Path = field(default_factory=lambda: Path(__file__).parent.parent)
+    plans: bool = False
 
     @property
     def is_root(self) -> bool:
@@ -49,6 +51,8 @@ class Machine:
         environ = {**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
         environ["PATH"] = f"{environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"
         ran = run_limited(words, environ, timeout_s=timeout_s)
+        if ran is None and self.plans:
+            return Ran(1)
         if ran is None:
             raise ServiceError(
                 f"{words[0]} cannot be run, or did not end within {timeout_s:g} s",
@@ -80,6 +84,19 @@ class Machine:
             return None
         except OSError as exc:
             raise ServiceError(f"cannot read {place}: {exc.strerror}") from exc
+
+    def peek(self, place: str | Path) -> bytes | None:
+        """As ``read``; where this only plans, a file that may not be read is none, too.
+
+        Raises:
+            ServiceError: it may not be read.
+        """
+        try:
+            return self.read(place)
+        except ServiceError:
+            if not self.plans:
+                raise
+            return None
 
     def accounts(self, kind: str) -> dict[str, list[str]]:
         """``passwd`` or ``group`` by name, each the other fields of its line."""

@@ -1,10 +1,11 @@
 """The plans: which steps make a station, which take it away, and how a plan is carried out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ..lives import REBOOT
+from .extras import Say
 from .machine import Machine
 from .managed import Off, Reloaded, Running
 from .places import CONFIGS, README, RULES, STATES, UNITS, USER, Places
@@ -21,8 +22,6 @@ from .steps import (
 )
 from .units import TEMPLATES, camera_drop_in, shipped, unit, uplink_drop_in
 from .wish import Station
-
-Say = Callable[[str], object]
 
 CONFIG_CHANGED, PASSWORD_CHANGED = "config", "password"
 _RULES = {

@@ -147,7 +147,7 @@ class File(Step):
         return self.place
 
     def _lacking(self, machine: Machine, changed: Set[str]) -> str:
-        old = machine.read(self.place)
+        old = machine.peek(self.place)
         if old is None:
             return "is to be written"
         if old != self.content:

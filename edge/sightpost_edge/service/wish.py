@@ -1,7 +1,6 @@
 """What somebody wants a station to be, read and judged before anything is changed."""
 
 import hashlib
-import importlib.util
 import re
 import shlex
 from dataclasses import dataclass, replace
@@ -9,15 +8,16 @@ from pathlib import Path
 
 from ..config import Site, build, parse
 from ..container import CONTRACT_FILE, read_contract, read_file, read_members
-from ..errors import ConfigError, MissingExtra, NotABundle, nearest
+from ..errors import ConfigError, NotABundle, nearest
 from ..manifest import verify_file
 from ..minikeys import PublicKey
 from ..models import ModelFolder
 from ..models.fetch import find_model
 from ..models.offer import look
 from ..models.trust import read_trusted
+from ..pixels import PHOTO_SUFFIXES
 from ..sources import SCHEMES
-from ..uplink.settings import need_mqtt
+from .extras import Say, check_extras, doubted, need
 from .machine import Machine
 from .places import Places
 from .sandbox import check_program, unseen
@@ -57,23 +57,41 @@ class Station:
         return self.password is not None
 
 
-def consider(machine: Machine, wish: Wish) -> Station:
+def read_site(machine: Machine, wish: Wish) -> tuple[str, Site]:
+    """The config that was given, else that which is here, as its text and what that says.
+
+    Raises:
+        ConfigError: there is none, or it is none.
+        ServiceError: that which is here may not be read.
+    """
+    text = _text(machine, wish)
+    return text, _site(text, str(wish.config or wish.places.config))
+
+
+def consider(machine: Machine, wish: Wish, doubt: Say | None = None) -> Station:
     """Everything that can be refused, refused now.
+
+    Args:
+        machine: the one that is to get the station.
+        wish: what it is to be.
+        doubt: is told what this machine's program lacks, which is then no reason to refuse: for a
+            plan that is only to be shown.
 
     Raises:
         SightpostError: with what would help.
     """
-    check_program(machine, _words(wish))
-    text = _text(machine, wish)
-    site = _site(text, str(wish.config or wish.places.config))
+    text, site = read_site(machine, wish)
+    with doubted(doubt):
+        check_program(machine, _words(wish))
     _check_source(machine, site, wish.places)
     _check_files(machine, site, wish.places)
-    _check_extras(site, machine)
+    with doubted(doubt):
+        check_extras(site, machine)
     password = _password(machine, site, wish.places)
     served = without_password(text)
     key = _key(machine, wish)
     if read_trusted(_trusted(machine, wish)) is not None:
-        _need("cryptography", "signed models", "cryptography", machine)
+        need("cryptography", "signed models", "cryptography", machine)
     model = _model(machine, wish, site)
     return Station(
         wish.places, replace(site, mqtt=replace(site.mqtt, password_file="")), served,
@@ -150,7 +168,22 @@ def _check_source(machine: Machine, site: Site, places: Places) -> None:
     if not link and (site.source.isdigit() or site.source.startswith("/dev/")):
         return
     if not link or scheme in ("file", "folder"):
-        _check_readable(machine, "source", rest if link else site.source, places)
+        place = rest if link else site.source
+        _check_readable(machine, "source", place, places)
+        _check_endless(site, machine.path(place))
+
+
+def _check_endless(site: Site, place: Path) -> None:
+    """A source that ends is begun again for ever, and each time its events are kept once more."""
+    shown = f"source {site.source}:"
+    once = f"sightpost run --source {shlex.quote(site.source)} looks at it once"
+    if place.is_dir() or place.suffix.lower() in PHOTO_SUFFIXES:
+        raise ConfigError(f"{shown} photos come to an end, a service does not", hint=once)
+    if not site.camera.loop:
+        raise ConfigError(
+            f"{shown} a recording comes to an end, a service does not",
+            hint=f"loop = true below a line [camera] plays it again and again; {once}",
+        )
 
 
 def _check_files(machine: Machine, site: Site, places: Places) -> None:
@@ -183,38 +216,9 @@ def _check_readable(machine: Machine, name: str, given: str, places: Places) -> 
         )
 
 
-def _check_extras(site: Site, machine: Machine) -> None:
-    if site.source.startswith("picamera://"):
-        _has_picamera(machine)
-    if site.pins:
-        for module in ("gpiozero", "lgpio"):
-            _need(module, "output pins", "gpiozero lgpio", machine)
-    if site.mqtt.url:
-        need_mqtt(site.mqtt)
-        site.mqtt.tls_context()
-
-
-def _has_picamera(machine: Machine) -> None:
-    if importlib.util.find_spec("picamera2") is None:
-        raise MissingExtra(
-            "the Pi's camera needs picamera2, which only apt has",
-            hint="sudo apt install python3-picamera2 && sudo python3 -m venv "
-            f"--system-site-packages --upgrade {machine.prefix}",
-        )
-
-
-def _need(module: str, what: str, packages: str, machine: Machine) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise MissingExtra(
-            f"{what} need {module}",
-            hint=f"sudo {machine.prefix}/bin/pip install {packages}; "
-            "lgpio for Python 3.13 is apt's python3-lgpio",
-        )
-
-
 def _password(machine: Machine, site: Site, places: Places) -> bytes | None:
     """What is to be in the service's own file: the given one's content, else what is there."""
-    here = machine.read(places.password) if site.mqtt.username else None
+    here = machine.peek(places.password) if site.mqtt.username else None
     given = site.mqtt.password_file
     if not given or Path(given) == Path(places.password):
         if given and here is None:

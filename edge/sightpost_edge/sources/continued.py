@@ -1,5 +1,6 @@
 """A source that outlives who looks at it: another model takes over, the camera stays open."""
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,14 +10,18 @@ from . import Source
 
 
 class Continued:
-    """Iterating a second time goes on where the first was left; only one at a time.
+    """Iterating a second time goes on where the first was left.
 
-    ``pictures`` counts the Frames that came, the last one at ``came_s`` (monotonic).
+    A thread that was left behind while it waits for a Frame gets that one; what ends the Frames is
+    told to whoever asks. ``pictures`` counts the Frames that came, the last one at ``came_s``
+    (monotonic).
     """
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._frames: Iterator[Frame] | None = None
+        self._turn = threading.Lock()
+        self._error: Exception | None = None
         self.uri, self.live = source.uri, source.live
         self.pictures, self.came_s = 0, time.monotonic()
 
@@ -25,15 +30,29 @@ class Continued:
         """The source's own count."""
         return self._source.dropped
 
+    @property
+    def opening(self) -> bool:
+        """Whether no picture is due because its camera is being opened; see ``LiveSource``."""
+        return bool(getattr(self._source, "opening", False))
+
     def __iter__(self) -> "Continued":
         return self
 
     def __next__(self) -> Frame:
-        if self._frames is None:
-            self._frames = iter(self._source)
-        frame = next(self._frames)
-        self.pictures, self.came_s = self.pictures + 1, time.monotonic()
-        return frame
+        with self._turn:
+            if self._error is not None:
+                raise self._error  # an iterator that has raised would just be at its end
+            if self._frames is None:
+                self._frames = iter(self._source)
+            try:
+                frame = next(self._frames)
+            except StopIteration:
+                raise
+            except Exception as exc:
+                self._error = exc
+                raise
+            self.pictures, self.came_s = self.pictures + 1, time.monotonic()
+            return frame
 
     def close(self) -> None:
         """End the iteration, for good."""

@@ -5,6 +5,7 @@ add about four frame periods); here pulling is the back-pressure.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,12 +67,21 @@ class LiveSource:
         self._accused: CameraFault | None = None
         self._outage = ""
         self._content_s: float | None = None
+        self._open_by_s = -math.inf
         self._abandoned: list[threading.Thread] = []
         self._started_ns = 0
         self._session = self._new_session(None)
         self._prove()
         self._keeper = threading.Thread(target=self._keep, name="camera-keeper", daemon=True)
         self._keeper.start()
+
+    @property
+    def opening(self) -> bool:
+        """Whether the camera is being opened again, or will be in a moment: no picture is due.
+
+        For as long as one attempt may take and no longer, and the ladder bounds how many there are.
+        """
+        return time.monotonic() < self._open_by_s
 
     def __iter__(self) -> Iterator[Frame]:
         index = 0
@@ -212,6 +222,7 @@ class LiveSource:
                 if not self._closing:
                     self._accused, self._renew = None, False
                     self._session = self._new_session(self._session.last)
+                    self._opens_within(self._session.left_s())
         except (SightpostError, Ended) as exc:
             self._finish(exc)
         except Exception as exc:  # noqa: BLE001 - the consumer must hear of it, whatever it is
@@ -222,6 +233,8 @@ class LiveSource:
     def _attend(self, session: Session) -> CameraFault | None:
         """Wait until the session has to go: for a fault, or None for a rest, renewal or close."""
         while True:
+            if session.first_s is not None:
+                self._open_by_s = -math.inf
             if session.first_s is not None and self._outage:
                 self._report(health(self._outage, f"{self.uri} gives good pictures", ok=True))
                 self._outage = ""
@@ -256,7 +269,12 @@ class LiveSource:
         if len(self._abandoned) >= self._patience.abandoned:
             raise self._lost(fault, f"{len(self._abandoned)} reads hang in its driver")
         log.warning("%s: %s, reopening in %.1f s", self.uri, fault.detail, wait_s)
+        self._opens_within(wait_s)
         self._rest_and_wait(wait_s)
+
+    def _opens_within(self, timeout_s: float) -> None:
+        """And then twice the time that letting go of a camera takes."""
+        self._open_by_s = time.monotonic() + timeout_s + 2 * self._patience.close_s
 
     def _lost(self, fault: CameraFault, why: str) -> SourceLost:
         return SourceLost(
@@ -276,5 +294,5 @@ class LiveSource:
 
     def _finish(self, end: Exception) -> None:
         with self._pictures:
-            self._end = end
+            self._end, self._open_by_s = end, -math.inf
             self._pictures.notify_all()

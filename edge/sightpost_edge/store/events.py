@@ -51,8 +51,9 @@ def default_folder() -> Path:
 class EventStore:
     """The one writer of a store folder: ``events.db`` and the pictures beside it.
 
-    ``run`` is the number of this run. It may be used from one thread at a time; a running device
-    does so through ``Keeper``.
+    ``run`` is the number of this run; ``on_file`` is called whenever a file was made for
+    ``write_all`` or the disk has taken one. It may be used from one thread at a time; a running
+    device does so through ``Keeper``.
 
     Args:
         folder: made where it is missing.
@@ -74,6 +75,7 @@ class EventStore:
     ) -> None:  # fmt: skip
         self.folder, self.live, self.read_clock = folder, live, read_clock
         self._outbox = outbox
+        self.on_file: Callable[[], None] = lambda: None
         origin: dict[str, Any] = {"source": source, "model": model, "model_digest": model_digest}
         make_folder(folder)
         with ExitStack() as held:
@@ -143,8 +145,11 @@ class EventStore:
         events = [one for one in waiting if isinstance(one, PendingEvent)]
         with translated(self.folder):
             numbers = self._numbers.take(len(events))
-        files = dict(self._files(waiting, numbers))
-        write_files(self.folder, files)
+        files: dict[str, bytes] = {}
+        for name, content in self._files(waiting, numbers):
+            files[name] = content
+            self.on_file()
+        write_files(self.folder, files, on_file=self.on_file)
         try:
             with self.transaction() as connection:
                 stored = [

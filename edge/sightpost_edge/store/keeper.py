@@ -61,6 +61,7 @@ class Keeper:
         self._said_s = -math.inf
         self._closed = False
         self.turns = 0
+        store.on_file = self._went_on  # a full group is 66 syncs: half a minute on a worn card
         self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
         self._thread.start()
 

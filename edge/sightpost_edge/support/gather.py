@@ -22,6 +22,8 @@ from ..live import LIVE
 from ..lives import LIVES
 from ..localtime import DAY_MS
 from ..machine import this_machine
+from ..polled import read_ordinary
+from .readme import readme
 from .scrub import Scrubber
 from .secrets import scrubber_of, shown_config
 
@@ -39,6 +41,13 @@ _PACKAGES = (
     "python3", "python3-picamera2", "python3-libcamera", "python3-simplejpeg", "python3-numpy",
     "python3-lgpio", "linux-image-rpi-v8", "linux-image-rpi-2712", "rpicam-apps", "systemd",
 )  # fmt: skip
+
+_OURS = (
+    "sightpost", "sightpost-edge", "numpy", "opencv-python-headless", "opencv-python",
+    "opencv-contrib-python", "opencv-contrib-python-headless", "ai-edge-litert", "tflite-runtime",
+    "typer", "cryptography", "paho-mqtt", "picamera2", "simplejpeg", "gpiozero", "lgpio",
+)  # fmt: skip
+"""What a run uses, and what is known to stand in its place: listed before all others."""
 
 Part = Callable[[Host], Any]
 """Gives a text, or what becomes JSON; "" or None where there is nothing to say."""
@@ -60,13 +69,17 @@ def gather(
 ) -> Gathered:  # fmt: skip
     """Look at everything; what cannot be had is said in its place."""
     scrub = scrubber_of(host)
-    parts: dict[str, Part] = {"doctor.json": lambda host: _doctor(host, on_check), **PARTS}
+    parts: dict[str, Part] = {
+        "doctor.json": lambda host: _doctor(host, on_check),
+        "config.json": lambda host: shown_config(host, scrub.removed),
+        **PARTS,
+    }
     texts: dict[str, str] = {}
     for name, part in parts.items():
         on_part(name)
         if found := _had(part, host):
             texts[name] = _without_secrets(found, scrub)
-    texts = {"README.txt": _without_secrets(_readme(host, texts), scrub), **texts}
+    texts = {"README.txt": _without_secrets(readme(host, texts), scrub), **texts}
     files = {name: f"{text.rstrip()}\n".encode() for name, text in texts.items()}
     left = scrub.left_in("\n".join(texts.values()))
     return Gathered(files, dict(sorted(scrub.removed.items())), tuple(left))
@@ -100,6 +113,7 @@ def _doctor(host: Host, on_check: Callable[[str], None]) -> Any:
 
 def _versions(host: Host) -> Any:
     found = {str(one.metadata["Name"]): one.version for one in metadata.distributions()}
+    names = sorted(found, key=lambda name: (_normal(name) not in _OURS, name.lower()))
     packages = host.run("dpkg-query", "-W", "-f", "${Package} ${Version}\n", *_PACKAGES)
     return {
         "sightpost": __version__,
@@ -109,7 +123,7 @@ def _versions(host: Host) -> Any:
         "kernel": platform.release(),
         "libc": host.libc,
         "packages": packages.out.splitlines() if packages else [],
-        "distributions": dict(sorted(found.items(), key=lambda item: item[0].lower())),
+        "distributions": {name: found[name] for name in names},
     }  # fmt: skip
 
 
@@ -118,10 +132,6 @@ def _machine(host: Host) -> Any:
     disks = [x for x in host.read("/proc/self/mounts").splitlines() if x.startswith("/dev/")]
     memory = host.read("/proc/meminfo").splitlines()[:5]
     return {**facts, "mounts": disks, "uptime": host.read("/proc/uptime"), "memory": memory}
-
-
-def _config(host: Host) -> Any:
-    return shown_config(host)
 
 
 def _units(host: Host) -> str:
@@ -192,14 +202,29 @@ def _store(host: Host) -> str:
 def _states(host: Host) -> Any:
     """The small files by which the parts of a station talk to each other."""
     places = {
-        LIVE: host.store / LIVE, LIVES: host.store / LIVES,
-        "control.json": host.store / "control.json",
+        LIVES: host.store / LIVES, "control.json": host.store / "control.json",
         "uplink/mqtt.json": host.store / "uplink" / "mqtt.json",
         "models/state.json": host.store / "models" / "state.json",
     }  # fmt: skip
+    return _those_there(host, places)
+
+
+def _live(host: Host) -> Any:
+    """What a run said last of itself, where it says so: in RAM for a service, else in its store."""
+    places = {LIVE: host.store / LIVE}
     if host.station:
         places[f"run/{LIVE}"] = host.path(RUN_FOLDER / host.station / LIVE)
-    return {name: found for name, at in places.items() if (found := _small(at)) is not None}
+    return _those_there(host, places)
+
+
+def _those_there(host: Host, places: Mapping[str, Path]) -> dict[str, Any]:
+    """Not through a folder that is a link, either."""
+    ours = {
+        name: at
+        for name, at in places.items()
+        if at.parent == host.store or not at.parent.is_symlink()
+    }
+    return {name: found for name, at in ours.items() if (found := _small(at)) is not None}
 
 
 def _models(host: Host) -> Any:
@@ -222,21 +247,9 @@ def _kernel(host: Host) -> str:
     return "\n".join([line for line in lines[1:] if _KERNEL.search(line)][-LOG_LINES:])
 
 
-def _readme(host: Host, texts: dict[str, str]) -> str:
-    about = f"of the station {host.station}" if host.station else "of a machine"
-    return (
-        f"A bug report {about}, made by sightpost {__version__} (sightpost support) at "
-        f"{clock.iso(clock.to_ms(clock.now()))}.\n\nNo pictures, no models, no keys. Passwords, "
-        "user names, tokens, places, people, names of wireless networks and hardware addresses "
-        "were replaced by [removed].\n\nBegin with doctor.json: what was found wrong.\n\n"
-        + "\n".join(texts)
-    )
-
-
 PARTS: dict[str, Part] = {
     "versions.json": _versions,
     "machine.json": _machine,
-    "config.json": _config,
     "units.txt": _units,
     "journal.txt": _journal(unit_of),
     "journal-uplink.txt": _journal(uplink_of),
@@ -244,22 +257,29 @@ PARTS: dict[str, Part] = {
     "events.json": _events,
     "store.txt": _store,
     "states.json": _states,
+    LIVE: _live,
     "models.json": _models,
     "kernel.txt": _kernel,
 }
 
 
 def _small(path: Path) -> Any:
-    """The JSON in a file, as text where it is none, None where there is no file."""
+    """The JSON in a file, as text where it is none; None where there is no file, or a link, for
+    root is not to put into a report what a service may not read.
+    """
     try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES).decode("utf-8", "replace")
+        text = read_ordinary(path, _MOST_BYTES, follow=False).decode("utf-8", "replace")
     except OSError:
         return None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _normal(name: str) -> str:
+    """As indexes compare names."""
+    return name.lower().replace("_", "-")
 
 
 def _is_ours(name: str) -> bool:

@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus
 
 REMOVED = "[removed]"
 USERS = "user names"
+PEOPLE = "places and people"
 SHORT = 4
 """Shorter ones are taken out as whole words only: "a" would leave no text at all."""
 
@@ -55,6 +56,14 @@ _LONG_BASE64 = (
 """The line of a key whose beginning was cut off; a digest in hexadecimal is none."""
 _UNIT = r"(?!\S+\.(?:service|path|timer|socket|target|mount|slice|device|scope)\b)"
 """sightpost@gate.service is no mail address."""
+HOMES = Look(
+    USERS,
+    re.compile(
+        r"((?:/|%2F)(?:home|Users|run/media)(?:/|%2F))(?!\[removed\](?:/|%2F|\W|$))"
+        r"(?:(?!%2F)[^/\s\"'<>:;,()])+", re.IGNORECASE
+    ),
+)  # fmt: skip
+"""Whose folder it is, the whole name: "anna" is a part of "/home/anna.mueller"."""
 LOOKS = (
     # In a log each of its lines may have a time before it, and the end may be missing.
     _look("private keys", rf"(){_BEGIN}(?:[^\n]*\n){{0,200}}?[^\n]*-----END [^-\n]*-----"),
@@ -98,8 +107,8 @@ class Scrubber:
         self.known = [Look(forms[form], _exactly(form)) for form in ordered]
 
     def __call__(self, text: str) -> str:
-        """Without known secrets, then without what looks like one."""
-        for look in (*self.known, *LOOKS):
+        """Without known secrets and without what looks like one."""
+        for look in (HOMES, *self.known, *LOOKS):
             text, number = look.pattern.subn(rf"\g<1>{REMOVED}", text)
             if number:
                 self.removed[look.kind] += number

@@ -3,6 +3,7 @@
 import re
 import string
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ from urllib.parse import unquote
 from ..doctor.host import CONFIG_FOLDER, Host
 from ..doctor.login import named
 from ..uplink.settings import CREDENTIAL
-from .scrub import REMOVED, SHORT, USERS, Scrubber, Secret, login
+from .scrub import PEOPLE, REMOVED, SHORT, USERS, Scrubber, Secret, login
 
 _HIDDEN = re.compile(
     r"pass|pwd|secret|token|credential|psk|ssid|(^|_)key$|api_?key|user|login", re.IGNORECASE
 )
-_PLACE = ("latitude", "longitude", "location", "contact", "setup_by")
-"""Of ``[deployment]``: where the camera stands, and whose it is."""
+_PLACE = (
+    "latitude", "longitude", "location", "contact", "setup_by", "organization", "organisation",
+    "email", "mail", "gps", "coordinates", "address",
+)  # fmt: skip
+"""Of ``[deployment]``: where the camera stands and whose it is; some in others' words."""
 _IN_NAMES = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|AUTH|API_?KEY|PRIVATE", re.IGNORECASE)
 _IN_ADDRESS = re.compile(
     r"(?:pas|pw|token|key|secret|auth|sig|user|login)[^?&#/=_]*=(.+?)(?=[&#]|_[a-z]+=|$)",
@@ -47,8 +51,10 @@ def scrubber_of(host: Host) -> Scrubber:
     return Scrubber(tuple(dict.fromkeys(kept)))
 
 
-def shown_config(host: Host) -> dict[str, Any]:
-    """The station's config as it was parsed, so without comments, and without secrets."""
+def shown_config(host: Host, removed: Counter[str]) -> dict[str, Any]:
+    """The station's config as it was parsed, so without comments, and without secrets, which are
+    counted by kind in ``removed``.
+    """
     if host.config is None:
         return {"config": "none was named"}
     try:
@@ -58,7 +64,7 @@ def shown_config(host: Host) -> dict[str, Any]:
     except (ValueError, RecursionError):
         # The lines themselves stay here: in what cannot be parsed no secret can be told apart.
         return {"config": "is not valid TOML", "trouble": host.trouble}
-    shown: dict[str, Any] = _without(raw)
+    shown: dict[str, Any] = _without(raw, removed)
     return shown
 
 
@@ -67,13 +73,14 @@ def is_hidden(key: str) -> bool:
     return not key.endswith("_file") and (key in _PLACE or _HIDDEN.search(key) is not None)
 
 
-def _without(value: Any, key: str = "") -> Any:
+def _without(value: Any, removed: Counter[str], key: str = "") -> Any:
     if is_hidden(key) and value not in ("", None):
+        removed[_kind(key)] += 1
         return REMOVED
     if isinstance(value, Mapping):
-        return {name: _without(inner, name) for name, inner in value.items()}
+        return {name: _without(inner, removed, name) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_without(inner, key) for inner in value]
+        return [_without(inner, removed, key) for inner in value]
     return value if isinstance(value, (str, int, float, bool)) else str(value)
 
 
@@ -120,7 +127,7 @@ def _of_values(value: Any, key: str = "") -> Iterator[Secret]:
 
 def _kind(key: str) -> str:
     if key in _PLACE:
-        return "places and people"
+        return PEOPLE
     return USERS if re.search("user|login", key, re.IGNORECASE) else "passwords"
 
 
