@@ -32,7 +32,7 @@ from .uplink.child import UplinkChild
 from .uplink.settings import check
 from .uplink.topics import Topics
 from .vitals import live
-from .watch import Tally, finish, follow
+from .watch import Tally, finish, watch
 
 log = logging.getLogger("sightpost")
 
@@ -149,7 +149,7 @@ class Station:
             on_withheld=lambda fault: self.tally.withheld.update([fault]),
         )  # fmt: skip
         try:
-            follow(
+            watch(
                 looks, self.keeper, rules=self.rules, labels=contract.labels,
                 nothing=contract.nothing, multi_label=contract.multi_label,
                 snapshots=site.snapshots, log=self.log, pins=self.pins, tally=self.tally,

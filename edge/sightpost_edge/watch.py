@@ -143,34 +143,7 @@ def watch(
     in_force: Callable[[], Rules | None] | None = None,
     on_frame: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
-    """Run until the Predictions end, then close the keeper; see ``follow``."""
-    try:
-        return follow(
-            predictions, keeper, rules=rules, labels=labels, nothing=nothing,
-            multi_label=multi_label, snapshots=snapshots, log=log, pins=pins, tally=tally,
-            beside=beside, in_force=in_force, on_frame=on_frame,
-        )  # fmt: skip
-    finally:
-        finish(keeper, beside)
-
-
-def follow(
-    predictions: Iterable[Prediction],
-    keeper: EventSink,
-    *,
-    rules: Rules,
-    labels: tuple[str, ...],
-    nothing: frozenset[str] = frozenset(),
-    multi_label: bool = False,
-    snapshots: bool = True,
-    log: PredictionSink | None = None,
-    pins: Actuator | None = None,
-    tally: Tally | None = None,
-    beside: Onlooker | None = None,
-    in_force: Callable[[], Rules | None] | None = None,
-    on_frame: Callable[[Tally], None] = lambda tally: None,
-) -> Tally:
-    """Have the Events kept until the Predictions end; the keeper stays open.
+    """Have the Events kept until the Predictions end; ``finish`` closes the keeper.
 
     ``in_force`` may change the rules meanwhile; see ``decide``. Predictions of a ``nothing`` label
     are logged like all others but never open an Event.

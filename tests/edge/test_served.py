@@ -128,7 +128,7 @@ def test_an_owner_who_expects_few_pictures_is_believed(bundle_file: Path, tmp_pa
 
 
 def test_a_camera_that_is_being_opened_is_waited_for(bundle_file: Path, tmp_path: Path) -> None:
-    """Its own three attempts come first: 77 s, and the watchdog would wait for 30."""
+    """Its own attempts come first: they may take longer than the watchdog waits."""
     clip = write_clip(tmp_path / "clip.avi", frames_each=8, fps=15)
     station = watched(site(bundle_file, clip, tmp_path), 5)
     assert not counters(station).rests

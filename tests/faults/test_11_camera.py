@@ -169,7 +169,7 @@ def test_a_camera_that_stays_away_ends_the_run(
     running.wait(lambda: running.lost)
     assert running.lost is not None
     assert running.lost.exit_code == 5
-    assert "three attempts" in str(running.lost)
+    assert "opening it again" in str(running.lost)
     assert rig.opened == 1 + 3
     assert running.reports == [("error", False)]
 
@@ -450,6 +450,8 @@ def test_the_ladder_has_three_rungs_and_starts_again_after_a_healthy_while() -> 
     ladder = Ladder(Patience(), jitter=lambda low, high: 1.0)
     assert [ladder.next_wait_s(s) for s in (0.0, 29.0, 0.0, 29.0)] == [1.0, 3.0, 9.0, None]
     assert ladder.next_wait_s(30.0) == 1.0
+    hanging = Ladder(Patience(), lambda low, high: 1.0, most_s=30.0)
+    assert [hanging.next_wait_s(0.0, at) for at in (8.0, 26.0, 46.0)] == [1.0, 3.0, None]
     spread = {Ladder(Patience()).next_wait_s(0.0) for _ in range(50)}
     assert len(spread) > 10
     assert all(wait_s is not None and 0.75 <= wait_s <= 1.25 for wait_s in spread)

@@ -1,5 +1,6 @@
 """How often a failed camera is opened again, after what wait, before a clean process must help."""
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,10 +34,15 @@ class Ladder:
     """Counts the reopenings of one bad spell."""
 
     def __init__(
-        self, patience: Patience, jitter: Callable[[float, float], float] = random.uniform
+        self,
+        patience: Patience,
+        jitter: Callable[[float, float], float] = random.uniform,
+        *,
+        most_s: float = math.inf,
     ) -> None:
-        self._patience, self._jitter = patience, jitter
+        self._patience, self._jitter, self._most_s = patience, jitter, most_s
         self._rung = 0
+        self._began_s = 0.0
         self._good_s = 0.0
 
     def rested(self, lasted_s: float) -> None:
@@ -46,8 +52,9 @@ class Ladder:
         """
         self._good_s += lasted_s
 
-    def next_wait_s(self, lasted_s: float) -> float | None:
-        """Seconds to the next attempt, None when there is none left.
+    def next_wait_s(self, lasted_s: float, now_s: float = 0.0) -> float | None:
+        """Seconds to the next attempt; None when there is none left, or ``most_s`` have passed
+        since the first: where each attempt hangs, a clean process has to look within a minute.
 
         ``lasted_s``: from the first to the last good picture since the camera was opened. A
         quarter of jitter keeps stations that share a failing switch from returning as one.
@@ -55,7 +62,9 @@ class Ladder:
         if self._good_s + lasted_s >= self._patience.healthy_s:
             self._rung = 0
         self._good_s = 0.0
-        if self._rung == len(self._patience.waits_s):
+        if self._rung == 0:
+            self._began_s = now_s
+        if self._rung == len(self._patience.waits_s) or now_s - self._began_s > self._most_s:
             return None
         wait_s = self._patience.waits_s[self._rung] * self._jitter(0.75, 1.25)
         self._rung += 1

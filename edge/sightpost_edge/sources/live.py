@@ -57,7 +57,8 @@ class LiveSource:
         self.uri = uri
         self.dropped = 0
         self._open_camera, self._settings, self._patience = open_camera, camera, patience
-        self._report, self._ladder = report, Ladder(patience)
+        self._report = report
+        self._ladder = Ladder(patience, most_s=2 * max(camera.stall_s, patience.open_s))
         # One reentrant lock: a signal handler may call close() while this thread holds it.
         lock = threading.RLock()
         self._pictures, self._attention = threading.Condition(lock), threading.Condition(lock)
@@ -263,9 +264,9 @@ class LiveSource:
         if not self._outage:
             self._outage = fault.fault
             self._report(health(fault.fault, f"{self.uri}: {fault.detail}", ok=False))
-        wait_s = self._ladder.next_wait_s(self._session.lasted_s)
+        wait_s = self._ladder.next_wait_s(self._session.lasted_s, time.monotonic())
         if wait_s is None:
-            raise self._lost(fault, "three attempts to reopen it did not help")
+            raise self._lost(fault, "opening it again did not help")
         if len(self._abandoned) >= self._patience.abandoned:
             raise self._lost(fault, f"{len(self._abandoned)} reads hang in its driver")
         log.warning("%s: %s, reopening in %.1f s", self.uri, fault.detail, wait_s)
