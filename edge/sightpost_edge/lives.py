@@ -63,7 +63,7 @@ class Lives:
     @property
     def wait_s(self) -> float:
         """Seconds to wait before the next start."""
-        steps = self.bad - FREE
+        steps = self.bad - FREE - 1
         return 0.0 if steps < 0 else min(FIRST_S * 2.0 ** min(steps, 10), MOST_S)
 
     def died(self, why: str, at_ms: int, *, reboot: bool = True) -> "Lives":

@@ -236,10 +236,11 @@ def test_bad_ends_are_kept_and_waited_for(
         heard(manager)
     assert read_lives(tmp_path / "store").bad == FREE + 1
     assert read_lives(tmp_path / "store").ends[-1].why == "SourceLost: unplugged"
-    assert slept == [5.0]
+    assert not slept
     with Served(tmp_path / "store", notifier):
         said = heard(manager)
-    assert said[2] == "EXTEND_TIMEOUT_USEC=100000000"
+    assert slept == [5.0]
+    assert said[2] == "EXTEND_TIMEOUT_USEC=95000000"
     assert "SourceLost: unplugged" in said[3]
 
 

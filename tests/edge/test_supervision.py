@@ -215,7 +215,7 @@ def test_several_bad_ends_wait_longer_and_longer(tmp_path: Path) -> None:
     board = Board(tmp_path)
     for _ in range(12):
         board.start().end("SourceLost: unplugged")
-    assert board.slept == [5, 10, 20, 40, *[MOST_S] * 5]
+    assert board.slept == [5, 10, 20, 40, *[MOST_S] * 4]
     assert read_lives(tmp_path).ends[-1].why == "SourceLost: unplugged"
 
 

@@ -123,10 +123,12 @@ class Run:
             return
         with self.log.open() as file:
             file.seek(0, os.SEEK_END)
+            line = ""
             while not self._ended.is_set():
-                line = file.readline()
+                line += file.readline()  # which may give half of one
                 if line.endswith("\n"):
                     self.looked.append((time.monotonic(), json.loads(line)["label"]))
+                    line = ""
                 else:
                     self._ended.wait(0.005)
 
