@@ -116,14 +116,14 @@ class Life:
         if lives.living:
             same_boot = lives.living == now.boot_id
             lives = lives.died("killed", now.wall_ms) if same_boot else replace(lives, living="")
-        self._lives = lives
+        self._lives, last = lives, lives.ends[-1].why if lives.ends else ""
         if lives.wants_reboot(now.wall_ms, now.monotonic_ns / 1e9):
             lives = self._ask_for_reboot(lives, now.wall_ms)
         else:
             _take_back()
         if lives.wait_s:
             self._keep(lives)  # only here: a slow card takes 20 s for each, and the manager waits
-            waiting(lives.wait_s, lives.ends[-1].why if lives.ends else "")
+            waiting(lives.wait_s, last)
             self._sleep(lives.wait_s)
         self._keep(replace(lives, living=now.boot_id))
 
@@ -143,8 +143,8 @@ class Life:
 
     def _ask_for_reboot(self, lives: Lives, now_ms: int) -> Lives:
         """Not where it cannot be noted: each boot would ask for the next one. It takes five new
-        ends to ask again."""
-        asked = Lives(asked_ms=now_ms)
+        ends to ask again; the waits go on growing meanwhile."""
+        asked = replace(lives, ends=(), asked_ms=now_ms)
         return asked if _wish() is not None and self._keep(asked) and _leave_word() else lives
 
     def _keep(self, lives: Lives) -> bool:

@@ -137,7 +137,7 @@ def slow_start() -> None:
     """The wait after bad ends is longer than a start may take: systemd is asked for patience."""
     installed()
     systemctl("stop", UNIT)
-    bad = {**machine.lives(), "bad": 6}
+    bad = {**machine.lives(), "bad": 7}
     (STORE / "lives.json").write_text(json.dumps(bad))
     write_unit(f"{UNIT}.d/impatient.conf", "[Service]\nTimeoutStartSec=15s\n")
     began_s = now_s()
