@@ -36,12 +36,15 @@ def held(file: Path, *, wait_s: float, what: str) -> Iterator[None]:
         os.close(handle)
 
 
-def is_held(file: Path) -> bool:
-    """Whether a process holds the lock ``file`` at this moment."""
+def is_held(file: Path) -> bool | None:
+    """Whether a process holds the lock ``file`` at this moment; None where it may not be tried.
+
+    Trying takes the lock for some microseconds: whoever wants it right then finds it taken.
+    """
     try:
         handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return False
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:

@@ -19,7 +19,7 @@ from .folder import Installed, ModelFolder
 from .lock import held
 from .notes import Notes
 from .opening import Loading, Opened, best_effort, is_on_trial, open_wanted
-from .probation import OnProbation
+from .probation import OnProbation, Verdict
 
 T = TypeVar("T")
 
@@ -82,7 +82,8 @@ class Slot:
                 keeps.enter_context(held(path / RUNNING, wait_s=RUNNING_S, what=what))
             opened, old = open_wanted(folder, threads)
             slot = cls(opened.bundle, folder, opened.one, old=old)
-            slot._held = keeps.pop_all()
+            slot._held.push(keeps.pop_all())
+            slot._held.callback(slot._pause)  # before the lock is let go
         return slot
 
     @property
@@ -121,7 +122,7 @@ class Slot:
         """See which model is wanted and how a trial goes; never waits for a disk."""
         if self._folder is None:
             return
-        verdict = self.classifier.verdict if isinstance(self.classifier, OnProbation) else None
+        verdict = self._verdict
         if verdict is not None and verdict.passed:
             self._confirm(verdict.why)
         if self._clock_s() - self._looked_s < LOOK_S or self._coming is not None:
@@ -135,7 +136,9 @@ class Slot:
 
     def changes(self) -> bool:
         """Whether ``change`` has something to do."""
-        return self._has_failed() or (self._coming is not None and self._coming.done)
+        verdict = self._verdict
+        failed = verdict is not None and not verdict.passed
+        return failed or (self._coming is not None and self._coming.done)
 
     def change(self, fits: Callable[[Bundle], object]) -> None:
         """Take the other model, between two pictures; the one that failed its trial goes.
@@ -143,11 +146,10 @@ class Slot:
         Args:
             fits: raises a SightpostError where the station's rules or pins do not go with a Bundle.
         """
-        if self._has_failed():
-            verdict = self.classifier.verdict if isinstance(self.classifier, OnProbation) else None
-            why = verdict.why if verdict is not None else ""
-            if not self._gives_way(why):
-                self._stays(why)
+        verdict = self._verdict
+        if verdict is not None and not verdict.passed:
+            if not self._gives_way(verdict.why):
+                self._stays(verdict.why)
         elif self._coming is not None and self._coming.done:
             coming, self._coming = self._coming, None
             self._take(coming, fits)
@@ -159,17 +161,20 @@ class Slot:
     def close(self) -> None:
         """The run ends as it should: a trial goes on with the next one."""
         self._notes.close()
+        self._held.close()  # each of it once, however often this is called
+
+    def _pause(self) -> None:
         if self.on_trial and self._folder is not None and self._one is not None:
             with best_effort():
                 self._folder.trial_paused(self._one)
-        self._held.close()
 
     def _is_here(self, wanted: Installed) -> bool:
         return self._one is not None and wanted.id == self._one.id
 
-    def _has_failed(self) -> bool:
-        verdict = self.classifier.verdict if isinstance(self.classifier, OnProbation) else None
-        return verdict is not None and not verdict.passed
+    @property
+    def _verdict(self) -> Verdict | None:
+        """How the trial ended; None while there is none, or it goes on."""
+        return self.classifier.verdict if isinstance(self.classifier, OnProbation) else None
 
     def _begin_trial(self, old: Opened | None) -> None:
         self._old = old
