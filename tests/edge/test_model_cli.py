@@ -15,10 +15,10 @@ from sightpost_edge.commands import model_hints
 from sightpost_edge.contract import Contract
 from sightpost_edge.errors import StoreBusy, UpdateRefused
 from sightpost_edge.live import Live, write_live
+from sightpost_edge.lock import held, is_held
 from sightpost_edge.manifest import signature_of
 from sightpost_edge.minikeys import new_keys
 from sightpost_edge.models import Installed, ModelFolder, install, labels
-from sightpost_edge.models.lock import held, is_held
 from sightpost_edge.models.rehearsal import Rehearsal
 from sightpost_edge.models.slot import RUNNING
 from sightpost_edge.models.state import STATE

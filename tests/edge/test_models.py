@@ -25,12 +25,12 @@ from sightpost_edge.errors import (
     StoreBusy,
     UpdateRefused,
 )
+from sightpost_edge.lock import held
 from sightpost_edge.manifest import signature_of
 from sightpost_edge.minikeys import new_keys
 from sightpost_edge.models import Installed, ModelFolder, folder, install
 from sightpost_edge.models.first_use import trust_first_use
 from sightpost_edge.models.install import install_unsigned
-from sightpost_edge.models.lock import held
 from sightpost_edge.models.owner import become_owner
 from sightpost_edge.models.rehearsal import Rehearsal
 from sightpost_edge.models.state import MAX_OUTCOMES, STATE, State, read_state

@@ -38,7 +38,7 @@ def print_result(folder: "ModelFolder", one: "Installed", *, changed: bool, json
 def _is_followed(folder: "ModelFolder") -> bool:
     """Whether a run follows these models, and is not stuck."""
     from ..live import LIVE, read_live, read_live_file
-    from ..models.lock import is_held
+    from ..lock import is_held
     from ..models.slot import RUNNING
 
     store = folder.path.parent

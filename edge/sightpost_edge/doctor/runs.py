@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..models.lock import is_held
+from ..lock import is_held
 
 if TYPE_CHECKING:
     from ..live import Live

@@ -21,10 +21,10 @@ from ..bundle import Bundle
 from ..container import read_file
 from ..durable import make_folder, remove_torn
 from ..errors import BundleCorrupt, SightpostError, SignatureRefused, StoreError
+from ..lock import held
 from ..manifest import Manifest, labels_digest, verify_file, version_numbers
 from ..minikeys import PublicKey
 from .link import CURRENT, current_id, move_current, remove_torn_links
-from .lock import held
 from .state import Outcome, Result, State, Trial, read_state, write_state
 from .trust import read_trusted, trusted_key_path
 from .versions import (

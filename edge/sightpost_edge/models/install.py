@@ -15,6 +15,7 @@ from ..container import CONTRACT_FILE, read_contract, read_file, read_members
 from ..contract import Contract
 from ..durable import make_folder, remove_torn
 from ..errors import ConfigError, ModelError, NotABundle, SignatureRefused, UpdateRefused
+from ..lock import held
 from ..manifest import labels_digest
 from ..minisign import verify
 from . import web
@@ -22,7 +23,6 @@ from .download import NOTE, Lost
 from .fetch import Progress, discard, fetch_model, find_model, shown
 from .folder import Installed, ModelFolder
 from .labels import compare_labels
-from .lock import held
 from .offer import NOTHING_MORE, Allowed, Here, Offer, check
 from .rehearsal import Rehearsal, rehearse
 from .versions import id_of

@@ -15,8 +15,8 @@ from typing import TypeVar
 from ..bundle import Bundle
 from ..classifier import BundleClassifier, Classifier
 from ..errors import SightpostError
+from ..lock import held
 from .folder import Installed, ModelFolder
-from .lock import held
 from .notes import Notes
 from .opening import Loading, Opened, best_effort, is_on_trial, open_wanted
 from .probation import OnProbation, Verdict

@@ -1,4 +1,4 @@
-"""One process at a time changes a model folder."""
+"""One process at a time: locks on files, which die with whoever holds them."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import StoreBusy, writing_to
+from .errors import StoreBusy, writing_to
 
 RETRY_S = 0.02
 
