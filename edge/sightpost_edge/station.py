@@ -95,7 +95,7 @@ class Station:
         self._go_by_the_model()
         if self._ruled is not self.rules:
             self.keeper.put_pending(self.keeper.store.pending_run(self._told(self._ruled)))
-        self.models.tell = self._model_told
+        self.models.report.listen(self._model_told)
         held.callback(self.models.close)
         self._live = LiveFile(folder)
         held.callback(self._live.close)
@@ -193,8 +193,7 @@ class Station:
         return rules
 
     def _model_told(self, good: bool, text: str) -> None:
-        """In the log, and in the store's health, from where it goes to whoever watches over it."""
-        log.log(logging.INFO if good else logging.WARNING, "%s", text)
+        """In the store's health, from where it goes to whoever watches over the station."""
         for ok in (good, True) if not good else (good,):
             self.keeper.put_health(health("model", text, ok=ok))
 

@@ -158,15 +158,22 @@ def test_a_model_that_does_not_fit_the_pins_is_left(folder: ModelFolder, tmp_pat
     assert "fox" in folder.state().outcomes[-1].why
 
 
-def test_a_run_that_died_in_a_trial_costs_the_model_the_trial(folder: ModelFolder) -> None:
+def test_a_run_that_died_in_a_trial_costs_the_model_the_trial(
+    folder: ModelFolder, tmp_path: Path
+) -> None:
+    """The next start puts the old one back, and whoever watches over the station hears of it."""
     old = folder.current()
     new = install(folder, 2)
     folder.trial_begun(new)
-    slot = Slot.open(folder.path)
+    station = Scene(folder, tmp_path / "store").run(lambda station: True)
     assert old is not None
-    assert slot.bundle.digest == old.digest
+    assert station.bundle.digest == old.digest
     assert folder.state().outcomes[-1].why == UNCLEAN
-    assert not slot.on_trial
+    rows = [row for row in read_health(tmp_path / "store") if row.fault == "model"]
+    assert [(row.ok, row.detail) for row in rows] == [
+        (ok, f"model {new} is rolled back to {old}: {UNCLEAN}") for ok in (False, True)
+    ]
+    assert not station.models.on_trial
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_trial(folder: ModelFolder) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ..bundle import Bundle
 from ..errors import ModelError, SightpostError, StoreError
 from .folder import Installed, ModelFolder
+from .report import Told
 
 UNCLEAN = "the run ended uncleanly during its trial"
 
@@ -27,20 +28,22 @@ class Opened:
     bundle: Bundle = field(repr=False)
 
 
-def open_wanted(folder: ModelFolder, threads: int) -> tuple[Opened, Opened | None]:
+def open_wanted(folder: ModelFolder, threads: int, tell: Told) -> tuple[Opened, Opened | None]:
     """What ``current`` names, or else what can be used; and what it is compared with in its trial.
+
+    ``tell`` hears of each model that had to give way.
 
     Raises:
         ModelError: none can be used.
     """
-    wanted = _healed(folder)
+    wanted = _healed(folder, tell)
     if wanted is None:
         raise ModelError(
             f"no model is installed in {folder.path}",
             hint="sightpost model install FILE puts one there",
         )
     with _in_trial(folder, wanted):
-        opened = _open_best(folder, wanted, threads)
+        opened = _open_best(folder, wanted, threads, tell)
         return opened, _reference(folder, opened.one, threads)
 
 
@@ -94,13 +97,13 @@ class Loading:
             self._error = ModelError(f"the model could not be opened: {exc}")
 
 
-def _healed(folder: ModelFolder) -> Installed | None:
+def _healed(folder: ModelFolder, tell: Told) -> Installed | None:
     """The version to open, once a run that died in a trial has cost its model that trial."""
     one, trial = folder.current(), folder.state().trial
     if one is None:
         other = folder.previous()
         if other is not None:
-            log.error("the current model in %s is gone: %s goes on", folder.path, other)
+            tell(False, f"the current model in {folder.path} is gone: {other} goes on")
         return other
     if trial is None or trial.id != one.id or not trial.begun:
         return one
@@ -108,9 +111,9 @@ def _healed(folder: ModelFolder) -> Installed | None:
     with best_effort():
         folder.trial_ended(one, failed=UNCLEAN)
     if back is None:
-        log.warning("model %s goes on, there is no other one; %s", one, UNCLEAN)
+        tell(False, f"model {one} goes on, there is no other one; {UNCLEAN}")
         return one
-    log.warning("model %s is rolled back to %s: %s", one, back, UNCLEAN)
+    tell(False, f"model {one} is rolled back to {back}: {UNCLEAN}")
     return back
 
 
@@ -126,7 +129,7 @@ def _in_trial(folder: ModelFolder, one: Installed) -> Iterator[None]:
             folder.trial_paused(one)
 
 
-def _open_best(folder: ModelFolder, wanted: Installed, threads: int) -> Opened:
+def _open_best(folder: ModelFolder, wanted: Installed, threads: int, tell: Told) -> Opened:
     """``wanted``, else the last one that can be used: a station should not go dark."""
     try:
         return Opened(wanted, folder.open(wanted, threads=threads))
@@ -143,7 +146,7 @@ def _open_best(folder: ModelFolder, wanted: Installed, threads: int) -> Opened:
             bundle = folder.open(one, threads=threads)
         except ModelError:
             continue
-        log.error("model %s cannot be used (%s): %s goes on", wanted, refused, one)
+        tell(False, f"model {wanted} cannot be used ({refused}): {one} goes on")
         return Opened(one, bundle)
     raise refused
 

@@ -20,6 +20,7 @@ from .folder import Installed, ModelFolder
 from .notes import Notes
 from .opening import Loading, Opened, best_effort, is_on_trial, open_wanted
 from .probation import OnProbation, Verdict
+from .report import Report
 
 T = TypeVar("T")
 
@@ -31,9 +32,6 @@ RUNNING, RUNNING_S = "running", 1.0
 
 log = logging.getLogger("sightpost")
 
-Told = Callable[[bool, str], None]
-"""Is told what becomes of a new model: whether that is good, and one sentence."""
-
 
 class Slot:
     """Holds ``bundle`` and ``classifier``; called from the thread of the loop only.
@@ -43,7 +41,7 @@ class Slot:
         folder: where other versions come from; None: this file it is, to the end.
         one: which version ``bundle`` is.
         old: what it is compared with where it is on trial from the start.
-        tell: see ``Told``.
+        report: what became of the models on the way here; it goes on with what becomes of them.
     """
 
     def __init__(
@@ -53,10 +51,10 @@ class Slot:
         one: Installed | None = None,
         *,
         old: Opened | None = None,
-        tell: Told = lambda good, text: None,
+        report: Report | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.bundle, self.tell = bundle, tell
+        self.bundle, self.report = bundle, report or Report()
         self._folder, self._one, self._clock_s = folder, one, clock_s
         self._looked_s = clock_s()
         self._old: Opened | None = None
@@ -75,13 +73,13 @@ class Slot:
             ModelError: there is none.
             StoreBusy: another run follows this folder; its trial is not this one's.
         """
-        folder = ModelFolder(path)
+        folder, report = ModelFolder(path), Report()
         with ExitStack() as keeps:
             if path.is_dir():
                 what = f"another run uses the models in {path}"
                 keeps.enter_context(held(path / RUNNING, wait_s=RUNNING_S, what=what))
-            opened, old = open_wanted(folder, threads)
-            slot = cls(opened.bundle, folder, opened.one, old=old)
+            opened, old = open_wanted(folder, threads, report.tell)
+            slot = cls(opened.bundle, folder, opened.one, old=old, report=report)
             slot._held.push(keeps.pop_all())
             slot._held.callback(slot._pause)  # before the lock is let go
         return slot
@@ -185,12 +183,12 @@ class Slot:
     def _confirm(self, why: str) -> None:
         self._end_trial()
         self.classifier, self._old = BundleClassifier(self.bundle), None
-        self.tell(True, f"model {self._one} has passed its trial ({why})")
+        self.report.tell(True, f"model {self._one} has passed its trial ({why})")
 
     def _stays(self, why: str) -> None:
         self._end_trial(why)
         self.classifier = BundleClassifier(self.bundle)
-        self.tell(False, f"model {self._one}: {why}; it stays, there is no other one")
+        self.report.tell(False, f"model {self._one}: {why}; it stays, there is no other one")
 
     def _gives_way(self, why: str) -> bool:
         """Put the old model back, at once and whatever the disk says; False where there is none."""
@@ -201,7 +199,7 @@ class Slot:
         self.bundle, self._one, self._old = old.bundle, old.one, None
         self.classifier = BundleClassifier(self.bundle)
         self._refused = gone.id  # until the disk knows as well
-        self.tell(False, f"model {gone} is rolled back to {old.one}: {why}")
+        self.report.tell(False, f"model {gone} is rolled back to {old.one}: {why}")
         return True
 
     def _end_trial(self, failed: str = "") -> None:
@@ -219,7 +217,7 @@ class Slot:
         except SightpostError as exc:
             self._refused, why = one.id, str(exc)
             self._notes.put(lambda: folder.trial_ended(one, failed=why))
-            self.tell(False, f"model {one} is not taken: {why}")
+            self.report.tell(False, f"model {one} is not taken: {why}")
             return
         # One that was on trial itself is no measure for the next.
         here = Opened(self._one, self.bundle) if self._one is not None else None
@@ -230,4 +228,4 @@ class Slot:
         self.classifier, self._old = BundleClassifier(opened.bundle), None
         if coming.on_trial:
             self._begin_trial(before)
-        self.tell(True, f"model {one} has taken over")
+        self.report.tell(True, f"model {one} has taken over")
