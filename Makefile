@@ -41,7 +41,7 @@ test-interop: setup ## Let MediaPipe, older TFLite runtimes and minisign read ou
 
 test-jax: setup ## Train with Keras on JAX, in .venv-jax without TensorFlow (800 MB, once)
 	@.ci/bootstrap jax
-	@$(python) -m pytest tests/interop/test_jax.py $(ARGS)
+	@$(python) -m pytest tests/interop/test_jax.py -m slow $(ARGS)
 
 test-pi: setup ## Run our models on emulated Pi boards, follow docs/raspberry-pi.md (needs root and apt; 1 GB)
 	@pi=$$(.ci/pi-tree) && PI="$$pi" $(python) -m pytest tests/pi $(ARGS)

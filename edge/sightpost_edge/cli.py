@@ -15,6 +15,7 @@ import typer.main
 
 from . import __version__
 from .errors import ConfigError, DiskFull, SightpostError, nearest
+from .native import no_opencv_warnings
 
 GROUP = "sightpost.commands"
 
@@ -130,4 +131,5 @@ def main() -> None:
         os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for the process's life
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    no_opencv_warnings()
     app(prog_name="sightpost")

@@ -5,13 +5,14 @@ import logging
 import tomllib
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .clips import ClipSettings
 from .contract import Contract
 from .durable import unreadable
-from .errors import ConfigError, first_line, nearest
+from .errors import ConfigError, first_line, nearest, who_may
 from .export.deployment import Deployment
 from .heat import Thermometer
 from .judge import FrameJudge, HealthSettings
@@ -33,6 +34,11 @@ MOST_BYTES = 1_000_000
 """Of a file: /dev/zero would be read for ever."""
 
 log = logging.getLogger("sightpost")
+
+_NAMES: dict[type, str] = {
+    float: "a number", int: "a whole number", str: 'a text in "quotes"', bool: "true or false",
+    list: "a list", dict: "a table",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,7 +154,8 @@ def load(cls: type[T], path: Path) -> T:
     except FileNotFoundError as exc:
         raise ConfigError(f"no config file at {path}") from exc
     except OSError as exc:
-        raise unreadable(path, exc) from exc
+        hint = who_may(path) if isinstance(exc, PermissionError) else ""
+        raise unreadable(path, exc, hint=hint) from exc
     return build(cls, parse(content, where=str(path)), where=str(path))
 
 
@@ -169,14 +176,40 @@ def parse(content: bytes, *, where: str) -> dict[str, Any]:
 
 
 def build(cls: type[T], raw: dict[str, Any], *, where: str) -> T:
-    """Fill the dataclass ``cls`` from parsed TOML; tables fill nested dataclasses."""
+    """Fill the dataclass ``cls`` from parsed TOML; tables fill nested dataclasses.
+
+    Raises:
+        ConfigError: all unknown keys at once, else the first value that is wrong.
+    """
+    _refuse(list(_unknown(cls, raw, "")), where)
     hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = {}
-    for key, value in raw.items():
-        if key not in hints:
-            raise ConfigError(f"{where}: unknown key {key!r}", hint=nearest(key, hints))
-        values[key] = _convert(hints[key], value, where=f"{where}: {key}")
-    return cls(**values)
+    return cls(**{
+        key: _convert(hints[key], value, where=f"{where}: {key}") for key, value in raw.items()
+    })  # fmt: skip
+
+
+def _unknown(hint: Any, value: Any, place: str) -> Iterator[tuple[str, str, str]]:
+    """Each unknown key of a table, and of the tables in it: the table's place, the key, a hint."""
+    if typing.get_origin(hint) is list and isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _unknown(typing.get_args(hint)[0], item, f"{place}[{i}]")
+    elif dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        hints = typing.get_type_hints(hint)
+        for key, inner in value.items():
+            if key in hints:
+                yield from _unknown(hints[key], inner, f"{place}: {key}")
+            else:
+                yield place, key, nearest(key, hints)
+
+
+def _refuse(unknown: list[tuple[str, str, str]], where: str) -> None:
+    if len(unknown) == 1:
+        ((place, key, hint),) = unknown
+        raise ConfigError(f"{where}{place}: unknown key {key!r}", hint=hint)
+    if unknown:
+        named = ", ".join(f"{key!r}{place.replace(': ', ' in ', 1)}" for place, key, _ in unknown)
+        hints = "; ".join(f"{key!r}: {hint}" for _, key, hint in unknown)
+        raise ConfigError(f"{where}: unknown keys {named}", hint=hints)
 
 
 def _convert(hint: Any, value: Any, *, where: str) -> Any:
@@ -198,7 +231,8 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not any(type(value) is kind for kind in kinds):
-        names = " or ".join(kind.__name__ for kind in kinds if kind is not types.NoneType)
+        given = (kind for kind in kinds if kind is not types.NoneType)
+        names = " or ".join(_NAMES.get(kind, kind.__name__) for kind in given)
         raise ConfigError(f"{where} must be {names}, got {_shown(value)}")
     return value
 

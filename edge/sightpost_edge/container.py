@@ -15,7 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from .contract import Contract
-from .errors import BundleCorrupt, ContractMismatch, ModelError, PhotoUnreadable, SightpostError
+from .durable import unreadable
+from .errors import (
+    BundleCorrupt,
+    ContractMismatch,
+    ModelError,
+    PhotoUnreadable,
+    SightpostError,
+    who_may,
+)
 from .tflite_header import is_tflite, second_model
 
 MAX_BYTES = 512 * 1024 * 1024
@@ -50,10 +58,12 @@ def read_file(path: Path) -> bytes:
             blob = file.read(found.st_size + 1)
     except FileNotFoundError as exc:
         raise ModelError(
-            f"no model file at {path}", hint="sightpost convert RUN --out model.tflite makes one"
+            f"no model file at {path}",
+            hint="is the path right? In the workshop: sightpost convert RUN --out model.tflite",
         ) from exc
     except OSError as exc:
-        raise ModelError(f"cannot read {path}: {exc.strerror}") from exc
+        hint = who_may(path) if isinstance(exc, PermissionError) else ""
+        raise unreadable(path, exc, hint=hint, theirs=ModelError) from exc
     if len(blob) > found.st_size:
         raise ModelError(
             f"{path} is larger than it was a moment ago", hint="wait until it is copied whole"

@@ -95,14 +95,22 @@ def keep_private() -> None:
     os.umask(os.umask(0o077) | 0o027)
 
 
-def unreadable(path: Path, exc: OSError) -> SightpostError:
+def unreadable(
+    path: Path, exc: OSError, *, what: str = "cannot read ", hint: str = "",
+    theirs: type[SightpostError] = ConfigError,
+) -> SightpostError:  # fmt: skip
     """The error for a file of a person's that cannot be read: theirs to mend, or the disk's.
 
     Not the same exit code: a service is not started again after the former.
+
+    Args:
+        what: the message begins with that.
+        hint: for the person.
+        theirs: what it is where the person is to mend it.
     """
-    text = f"cannot read {path}: {exc.strerror or exc}"
+    text = f"{what}{path}: {exc.strerror or exc}"
     if exc.errno in _A_PERSONS:
-        return ConfigError(text)
+        return theirs(text, hint=hint)
     return StoreError(text, hint="dmesg says whether the disk fails; it is tried again")
 
 

@@ -10,10 +10,12 @@
     │   ├── ContractMismatch       4   labels, shape or type disagree with the graph
     │   ├── GoldenMismatch         4   this device computes something else than the workshop did
     │   ├── SignatureRefused       4   the signature is missing, wrong, or by another key
-    │   └── UpdateRefused          4   a model is not for this station, whoever signed it
+    │   ├── UpdateRefused          4   a model is not for this station, whoever signed it
+    │   └── FetchFailed           15   a model could not be fetched this time
     ├── SourceError                5   the camera or recording failed
     │   ├── SourceUnavailable      5   it cannot be opened
     │   └── SourceLost             5   it stopped while running
+    ├── LibraryError               1   a library is there, and cannot be loaded
     ├── MissingExtra               6   an optional dependency is not installed
     ├── StoreError                 7   the event store cannot be used
     │   ├── StoreBusy              7   another run writes there
@@ -36,6 +38,10 @@ import difflib
 import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+STATIONS = (Path("/var/lib/sightpost"), Path("/etc/sightpost"))
+"""What services keep there is closed to other users."""
 
 
 class SightpostError(Exception):
@@ -95,6 +101,12 @@ class UpdateRefused(ModelError):
     the message begins with what it is refused for."""
 
 
+class FetchFailed(ModelError):
+    """A model could not be fetched, which may pass: no network, or one that broke off."""
+
+    exit_code = 15
+
+
 class SourceError(SightpostError, OSError):
     """The camera or recording failed."""
 
@@ -107,6 +119,10 @@ class SourceUnavailable(SourceError):
 
 class SourceLost(SourceError):
     """The source stopped while running."""
+
+
+class LibraryError(SightpostError, ImportError):
+    """A library is installed and cannot be loaded: short memory or a bad read may pass."""
 
 
 class MissingExtra(SightpostError, ImportError):
@@ -186,6 +202,29 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 @contextmanager
+def looking_at(path: object, refused: type[SightpostError]) -> Iterator[None]:
+    """Translate what the operating system says of a path that may not even be looked at.
+
+    ``Path.is_dir`` and its like raise below a folder that may not be entered, and for names that
+    are too long: Python before 3.14 calls only what is not there "no folder".
+    """
+    try:
+        yield
+    except SightpostError:
+        raise
+    except OSError as exc:
+        hint = who_may(path) if isinstance(exc, PermissionError) else ""
+        raise refused(f"cannot look at {path}: {exc.strerror or exc}", hint=hint) from exc
+
+
+def who_may(path: object, otherwise: str = "") -> str:
+    """A hint for what the operating system keeps closed."""
+    if any(Path(str(path)).absolute().is_relative_to(place) for place in STATIONS):
+        return "a station's files are open to its own user and to root: repeat this with sudo"
+    return otherwise or f"sudo may; namei -l {path} shows what on the way is closed to you"
+
+
+@contextmanager
 def writing_to(path: object) -> Iterator[None]:
     """Translate what the operating system says about a write into our tree."""
     try:
@@ -206,6 +245,6 @@ def writing_to(path: object) -> Iterator[None]:
         if exc.errno in (errno.EACCES, errno.EPERM):
             raise StoreError(
                 f"no permission to write {path}",
-                hint="choose a folder you own, or fix its owner with chown",
+                hint=who_may(path, "choose a folder you own, or fix its owner with chown"),
             ) from exc
         raise StoreError(f"cannot write {path}: {exc.strerror or exc}") from exc

@@ -3,11 +3,45 @@
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from .errors import MissingExtra
+from .errors import LibraryError, MissingExtra, first_line
 from .native import quiet_native
 
 WORKSHOP = ("tensorflow", "keras", "sklearn", "matplotlib", "flatbuffers", "tqdm")
+
+
+@contextmanager
+def loading(package: str, missing: str, hint: str) -> Iterator[None]:
+    """Around the import of an optional package; ``missing`` is said where it is not installed.
+
+    Raises:
+        MissingExtra: it is not installed: a service is not started again.
+        LibraryError: anything else.
+    """
+    try:
+        yield
+    except Exception as exc:
+        if is_absent(exc, package):
+            raise MissingExtra(missing, hint=hint) from exc
+        raise unloadable(package, exc) from exc
+
+
+def is_absent(exc: Exception, *packages: str) -> bool:
+    """Whether an import failed because one of ``packages`` is not installed.
+
+    dlopen's ENOMEM and EIO are ImportErrors as well, and may be over at the next start.
+    """
+    return isinstance(exc, ModuleNotFoundError) and exc.name in packages
+
+
+def unloadable(package: str, exc: Exception, hint: str = "") -> LibraryError:
+    """The error for a package that is there and cannot be loaded."""
+    return LibraryError(
+        f"{package} cannot be loaded ({type(exc).__name__}: {first_line(exc)})",
+        hint=hint or "sightpost doctor tries all libraries; free -m shows whether memory is short",
+    )
 
 
 def need_workshop() -> None:

@@ -1,5 +1,6 @@
 """The TFLite interpreter as one small object: raw pixels in, probabilities and embedding out."""
 
+import importlib
 import sys
 from typing import Any, NamedTuple
 
@@ -7,23 +8,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ContractMismatch, MissingExtra, ModelError, first_line
+from .extras import is_absent, unloadable
 from .native import quiet_native
 from .records import Pixels, Scores
 
+RUNTIMES = ("ai_edge_litert", "tflite_runtime")
+
 
 def interpreter_class() -> Any:
-    """LiteRT's Interpreter, or tflite-runtime's on images too old for LiteRT."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
+    """LiteRT's Interpreter, or tflite-runtime's on images too old for LiteRT.
+
+    Raises:
+        MissingExtra: neither is installed.
+        LibraryError: one is, and cannot be loaded.
+    """
+    broken: tuple[str, Exception] | None = None
+    for package in RUNTIMES:
         try:
-            from tflite_runtime.interpreter import Interpreter
-        except ImportError as exc:
-            raise MissingExtra(
-                "no TFLite runtime is installed",
-                hint="pip install ai-edge-litert (or tflite-runtime with numpy<2 on 32-bit boards)",
-            ) from exc
-    return Interpreter
+            return importlib.import_module(f"{package}.interpreter").Interpreter
+        except Exception as exc:  # noqa: BLE001 - a library may raise anything while it is loaded
+            if not is_absent(exc, package):
+                broken = broken or (package, exc)
+    if broken is not None:
+        raise unloadable(*broken) from broken[1]
+    raise MissingExtra(
+        "no TFLite runtime is installed",
+        hint="pip install ai-edge-litert (or tflite-runtime with numpy<2 on 32-bit boards)",
+    )
 
 
 class Outputs(NamedTuple):

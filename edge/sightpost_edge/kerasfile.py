@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import MissingExtra, ModelError
+from .errors import LibraryError, MissingExtra, ModelError
+from .extras import loading
 
 MAX_BYTES = 2 * 1024**3
 """Unpacked, all in all; the largest MobileNet has 22 MB."""
@@ -105,7 +106,7 @@ def refuse_hostile(path: Path) -> None:
             )
     except (OSError, RuntimeError, ValueError, LookupError, TypeError, EOFError, zlib.error,
             zipfile.BadZipFile) as exc:  # fmt: skip
-        if isinstance(exc, (ModelError, MissingExtra)):
+        if isinstance(exc, (ModelError, MissingExtra, LibraryError)):
             raise
         raise ModelError(
             f"{path} cannot be read as a Keras file ({exc})",
@@ -169,13 +170,10 @@ def _check_object(item: dict[str, Any], where: str) -> None:
 
 
 def _check_hdf5(file: BinaryIO, size_bytes: int, where: str) -> None:
-    try:
+    missing = "Keras files are read with h5py, which is not installed"
+    hint = "pip install 'WHEEL[workshop]'; a device needs no Keras files"
+    with loading("h5py", missing, hint):
         h5py: Any = importlib.import_module("h5py")  # ships no type information
-    except ImportError as exc:
-        raise MissingExtra(
-            "Keras files are read with h5py, which is not installed",
-            hint="pip install 'WHEEL[workshop]'; a device needs no Keras files",
-        ) from exc
     with h5py.File(file, "r") as root:
         for name in ("model_config", "training_config"):
             if name in root.attrs:

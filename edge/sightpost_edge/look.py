@@ -68,7 +68,7 @@ def look(
         regions: parts of the picture, each classified by itself.
         motion: when the model may be spared; without it every Frame is classified.
         judge: withholds Frames on which nothing can be seen.
-        pace: how often to look at a live source.
+        pace: how often to look at a live source, or a recording that is played at its own speed.
         inbox: where the source reports its health.
         on_health: is told of camera faults in this thread, also while no Frame comes.
         on_wait: is called in this thread, twice a second and more, while no Frame comes; not while

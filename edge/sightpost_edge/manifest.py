@@ -18,6 +18,7 @@ from .polled import read_ordinary
 VERSION = 1
 
 _PREFIX = "sightpost:"
+_COPY_AGAIN = "copy file and signature again"
 _PATTERNS = {
     "sha256": ("64 hexadecimal digits", "[0-9a-f]{64}"),
     "labels_sha256": ("64 hexadecimal digits", "[0-9a-f]{64}"),
@@ -143,9 +144,11 @@ class Manifest:
             SignatureRefused: size or digest differ.
         """
         if len(content) != self.size:
-            raise SignatureRefused(f"size: {len(content)} bytes, {self.size} were signed")
+            raise SignatureRefused(
+                f"size: {len(content)} bytes, {self.size} were signed", hint=_COPY_AGAIN
+            )
         if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise SignatureRefused("sha256: the content is not what was signed")
+            raise SignatureRefused("sha256: the content is not what was signed", hint=_COPY_AGAIN)
 
     def expired(self, today: date) -> bool:
         """Whether ``today`` lies after the last good day."""

@@ -12,7 +12,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from .errors import ConfigError, MissingExtra, SightpostError
+from .errors import ConfigError, SightpostError
+from .extras import loading
 
 COMMENT = "untrusted comment: "
 COMMENT_BYTES = 1024 - len(COMMENT) - 2  # minisign's COMMENTMAXBYTES holds \n and NUL too
@@ -221,12 +222,9 @@ def decode_base64(text: str, size_bytes: int) -> bytes:
 
 
 def _ed25519() -> ModuleType:
-    try:
+    missing, hint = "signatures need the package cryptography", "pip install 'sightpost[sign]'"
+    with loading("cryptography", missing, hint):
         from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError as exc:
-        raise MissingExtra(
-            "signatures need the package cryptography", hint="pip install 'sightpost[sign]'"
-        ) from exc
     return ed25519
 
 

@@ -13,6 +13,13 @@ def one_blas_thread() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def no_opencv_warnings() -> None:
+    """Before OpenCV is loaded: what it warns of, with a line of its source, is told by our errors
+    in words; its own errors still show. Whoever has set the variable wants to see what they want.
+    """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+
+
 @contextlib.contextmanager
 def quiet_native() -> Iterator[None]:
     """Discard what is written to file descriptor 2 meanwhile; what ``sys.stderr`` is asked for

@@ -20,6 +20,8 @@ CHECK_S = 2.0
 SETTLE_S = 10.0
 """Between two steps down: heat answers slowly."""
 COOL_S = 60.0
+SLACK_S = 0.001
+"""A container rounds times to milliseconds: 0.333 s is due at three pictures a second."""
 NAP_S = 0.25
 """How long a waiting loop does not look up."""
 STEPS = 3
@@ -28,7 +30,8 @@ STEPS = 3
 
 @dataclass(frozen=True, slots=True)
 class RateSettings:
-    """How often to look: the ``[rate]`` table of the site's config.
+    """How often to look: the ``[rate]`` table of the site's config. It holds for cameras and for
+    recordings that are played at their own speed; any other recording gives all its Frames.
 
     ``per_s``: frames a second, 0 for every new one. ``awake_s``, ``asleep_s``: look for so long
     from the first picture on, then let the camera rest for so long; 0 is always awake, and an open
@@ -129,7 +132,8 @@ class Pace:
     ) -> Iterator[Frame]:
         """The source's Frames at this pace; a source with ``rest`` and ``wake`` rests in between.
 
-        For live sources, whose newest Frame is taken: one that keeps all would fall behind.
+        For live sources, whose newest Frame is taken: one that keeps all would fall behind; see
+        ``passing``.
         """
         for frame in source:
             self.looked(clock_s())
@@ -145,6 +149,27 @@ class Pace:
                 sleep(min(left_s, NAP_S))
             if rests:
                 source.wake()  # type: ignore[attr-defined]
+
+    def passing(
+        self, source: "Source", *, clock_s: Callable[[], float] = time.monotonic
+    ) -> Iterator[Frame]:
+        """Of a recording that is played at its own speed the Frames at this pace; others pass by.
+
+        By its own times: the same ones however late they come, and none of them waits here, which
+        would have it fall behind.
+        """
+        offset_s = math.nan
+        for frame in source:
+            if math.isnan(offset_s):
+                offset_s = clock_s() - frame.elapsed_s
+            now_s = offset_s + frame.elapsed_s
+            left_s = self.wait_s(now_s)
+            if left_s > SLACK_S:
+                self._idle_until_s = now_s + left_s
+                frame.image.forget()
+                continue
+            self.looked(now_s)
+            yield frame
 
     def _may_sleep(self, now_s: float) -> bool:
         return not self.stopped and not self.busy and now_s >= self._sleep_at_s

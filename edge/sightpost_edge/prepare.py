@@ -88,10 +88,12 @@ class Preparing:
             yield Work(frame, fitted, spent_s)
 
     def _paced(self) -> Iterable[Frame]:
-        """A live source's Frames when it is time for them; all of a recording's at once."""
-        if self._pace is None or not self._source.live:
-            return self._source
-        return self._pace.frames(self._source)
+        """The Frames for which it is time; all of a recording's, unless it stands for a camera."""
+        if self._pace is not None and self._source.live:
+            return self._pace.frames(self._source)
+        if self._pace is not None and getattr(self._source, "realtime", False):
+            return self._pace.passing(self._source)
+        return self._source
 
     def _prepare(self, frame: Frame) -> tuple[Pixels | None, ...] | None:
         """The input for each region, or None where nothing can be seen.

@@ -6,7 +6,7 @@ from .records import Event, Frame
 
 REASONS = {
     # No Event is open, and none opens.
-    "nothing there": "The surest label is one that means nothing is there.",
+    "nothing there": "The surest label, smoothed over time, is one that means nothing is there.",
     "below threshold": "The surest label, smoothed over time, is below its threshold.",
     "not yet": "This picture alone would do, but smoothed over time it does not: perhaps a flash.",
     "margin too small": "The surest label is above its threshold, but the next one is too close.",

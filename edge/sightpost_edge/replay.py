@@ -13,6 +13,7 @@ import numpy as np
 from .decide import decide
 from .errors import DataError
 from .image import RawImage
+from .pace import SLACK_S
 from .records import Event, Frame, Prediction
 from .rules import UNKNOWN, Rules
 from .sources import Source
@@ -22,8 +23,6 @@ Part = Literal["smoothing", "gate", "novelty"]
 PARTS: tuple[Part, ...] = get_args(Part)
 """What a decision rests on beside the model, and can be left out to see what it is worth."""
 
-SLACK_S = 1e-3
-"""A container rounds times to milliseconds: 0.333 s is due at three pictures a second."""
 _NO_PICTURE = RawImage(np.zeros((1, 1, 3), np.uint8), "bgr")
 
 

@@ -86,9 +86,8 @@ def _before(explanation: Explanation) -> list[Fact]:
     """Why there was no Event yet, a line for each reason that held."""
     found = []
     for part in explanation.before:
-        label = f" ({part.label})" if part.label else ""
         span = f"{part.from_s:.1f}-{part.to_s:.1f} s"
-        found.append(Fact("before", f"{span}, {part.reason}{label}. {part.sentence}".rstrip()))
+        found.append(Fact("before", f"{span}, {part.title}. {part.sentence}".rstrip()))
     return found
 
 

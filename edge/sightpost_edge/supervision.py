@@ -76,7 +76,7 @@ class Supervisor:
         self.late = self._bitten = ""
 
     ready: bool
-    """Whether the first picture has been looked at."""
+    """Whether the first picture has been looked at, and the manager was told so."""
     late: str
     """What stands still by now, "" where nothing does; for good where the watchdog has bitten."""
 
@@ -101,8 +101,7 @@ class Supervisor:
 
     def _wait_for_the_first(self) -> None:
         counters = self._counters()
-        if counters.looks:
-            self._notifier.ready()
+        if counters.looks and self._notifier.ready():
             self._ping(counters)
             self.ready = True
 

@@ -42,9 +42,9 @@ class Notifier:
         """Starting takes longer: be patient for so long from now."""
         self._tell(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
-    def ready(self) -> None:
-        """The service has started."""
-        self._tell("READY=1")
+    def ready(self) -> bool:
+        """The service has started; whether the manager's queue took that, which holds ten."""
+        return self._tell("READY=1")
 
     def alive(self) -> None:
         """Work goes on; without this for ``watchdog_s`` the manager ends the process."""
@@ -58,9 +58,11 @@ class Notifier:
         """The end was asked for."""
         self._tell("STOPPING=1")
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, line: str) -> bool:
         if not self.heard:
-            return
+            return False
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gate:
             gate.setblocking(False)
             gate.sendto(line.encode(), self._address)
+            return True
+        return False

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import errors
-from .errors import MissingExtra, ModelError, SightpostError
+from .errors import LibraryError, MissingExtra, ModelError, SightpostError
 from .text import printable
 from .tried import passed_before, remember
 
@@ -38,7 +38,7 @@ at 640 pixels its two largest activations would take 80."""
 MEMORY_PER_BYTE = 8
 """The model is held by Python, the runtime and, packed anew as floats, by XNNPACK: 1 + 1 + 4."""
 
-Kind = Literal["passed", "refused", "memory", "timeout", "killed", "broken"]
+Kind = Literal["passed", "refused", "memory", "timeout", "killed", "broken", "unstarted"]
 
 PROGRAM = (
     "import sys; memory, cpu, delegate, *sys.path[:] = sys.argv[1:]; "
@@ -99,6 +99,7 @@ def try_model(
         ModelError: it killed the child, took too long, wanted more memory, or was refused; for
             the latter the class is the one that opening it here would have raised.
         MissingExtra: no TFLite runtime is installed.
+        LibraryError: it cannot be loaded, or no child started, which is not the model's fault.
     """
     limits = Limits(timeout_s, memory_mb or memory_for(model), delegate)
     outcome = run_trial(model, limits)
@@ -125,7 +126,8 @@ def refusal(outcome: Outcome, limits: Limits, *, what: str = "trial") -> Sightpo
         f"the model could not be tried in a process of its own ({outcome.detail})",
         "is there memory left (free -m), and can this user start programs?",
     ))  # fmt: skip
-    return ModelError(message, hint=hint)
+    kind = LibraryError if outcome.kind == "unstarted" else ModelError
+    return kind(message, hint=hint)
 
 
 def memory_for(model: bytes) -> int:
@@ -154,7 +156,7 @@ def run_child(program: str, stdin: bytes, limits: Limits, *words: str) -> Outcom
     except subprocess.TimeoutExpired:
         return Outcome("timeout")
     except OSError as exc:
-        return Outcome("broken", exc.strerror or str(exc))
+        return Outcome("unstarted", exc.strerror or str(exc))
     return _judge(code, said)
 
 
@@ -244,7 +246,7 @@ def _verdict(code: int, last: str) -> Outcome:
 def _same_error(verdict: dict[str, str]) -> SightpostError:
     """The exception of the child, as one of this process."""
     kind = getattr(errors, str(verdict.get("error")), None)
-    if not (isinstance(kind, type) and issubclass(kind, (ModelError, MissingExtra))):
+    if not (isinstance(kind, type) and issubclass(kind, (ModelError, MissingExtra, LibraryError))):
         kind = ModelError
     message, hint = (printable(str(verdict.get(key, ""))) for key in ("message", "hint"))
     return kind(message, hint=hint)

@@ -26,6 +26,7 @@ NAMED = {
     "novelty": "It was unlike everything known, so the scores did not count.",
 }
 """What ``named_by`` means."""
+NOTHING_THERE = "nothing there"
 BEST = 3
 ROUNDING_S = 1e-5
 """The store rounds an event's times to microseconds, its story's not."""
@@ -33,9 +34,10 @@ ROUNDING_S = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A time in which one reason held, and which label led at its end.
+    """A time in which one reason held.
 
-    ``moments`` is how many points of it the story kept.
+    ``label`` led at its end, of those that mean something: one that means nothing is there is
+    never told of as such. ``moments`` is how many points of it the story kept.
     """
 
     reason: str
@@ -45,9 +47,18 @@ class Stretch:
     moments: int
 
     @property
+    def title(self) -> str:
+        """The reason with the label that it is about; where nothing was there, that is none."""
+        is_about_it = self.label and self.reason != NOTHING_THERE
+        return f"{self.reason} ({self.label})" if is_about_it else self.reason
+
+    @property
     def sentence(self) -> str:
         """The reason in a sentence."""
-        return REASONS.get(self.reason, "")
+        text = REASONS.get(self.reason, "")
+        if self.reason == NOTHING_THERE and self.label:
+            return f"{text} Of all others {self.label} was the surest at the end."
+        return text
 
 
 @dataclass(frozen=True, slots=True)

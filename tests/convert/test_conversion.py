@@ -5,17 +5,12 @@ import json
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from sightpost_convert.case import Case
-from sightpost_convert.conversion import Wishes, convert_case
-from sightpost_convert.court import Ruling
 from sightpost_convert.from_run import case_of_run
 from sightpost_convert.run_folder import RunFolder
 from sightpost_edge.bundle import Bundle
@@ -25,36 +20,9 @@ from sightpost_edge.interpreter import Network, interpreter_class
 from sightpost_edge.testing import COLOURS
 
 from ..conftest import TrainedRun
-from .courtroom import measure_nothing
+from .conftest import Converted
 
 pytestmark = pytest.mark.workshop
-
-
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """A run's case, what the court found, and the Bundle."""
-
-    case: Case
-    bundle: Bundle
-    ruling: Ruling
-    folder: Path
-    metrics: dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def converted(
-    trained_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Converted]:
-    """The run, converted once; int8 is the fastest, as on a Pi."""
-    folder = tmp_path_factory.mktemp("converted")
-    display = {"de": ("Blau", "Grün", "Rot")}
-    with pytest.MonkeyPatch.context() as patch, case_of_run(trained_run.path) as case:
-        measure_nothing(patch, float32=3.0, float16=3.0, weights8=3.0, dynamic=2.0, int16x8=9.0,
-                        int8_tensorflow=2.0)  # fmt: skip
-        wishes = Wishes(name="colours", localized=display)
-        bundle, ruling = convert_case(case, folder / "m.tflite", folder / "evidence", wishes)
-        metrics = json.loads((trained_run.path / "metrics.json").read_text())
-        yield Converted(case, bundle, ruling, folder, metrics)
 
 
 def test_every_kind_is_judged(converted: Converted) -> None:

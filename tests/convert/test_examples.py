@@ -9,7 +9,6 @@ import pytest
 from sightpost_convert.case import Case, Origin
 from sightpost_convert.conversion import Wishes, convert_case
 from sightpost_convert.examples import DIRECTIONS, LONGEST_NAME, examples_of
-from sightpost_convert.from_run import case_of_run
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.classifier import BundleClassifier
 from sightpost_edge.container import read_file, read_members
@@ -18,6 +17,7 @@ from sightpost_edge.novelty import Novelty
 from sightpost_edge.testing import COLOURS, TINY_LABELS, tiny_model
 
 from ..conftest import TrainedRun
+from .conftest import Converted
 from .courtroom import case_of, measure_nothing, photos_of
 
 MODEL = tiny_model(embedding=True)
@@ -106,13 +106,9 @@ def test_names_stay_at_home_where_asked(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.workshop
-def test_a_run_sends_its_photos_along(
-    trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_sends_its_photos_along(trained_run: TrainedRun, converted: Converted) -> None:
     """As many of each class; each one, shown to the device, finds itself and its class."""
-    measure_nothing(monkeypatch)
-    with case_of_run(trained_run.path) as case:
-        bundle, _ = convert_case(case, tmp_path / "m.tflite", tmp_path, Wishes())
+    case, bundle = converted.case, converted.bundle
     files = read_members(read_file(bundle.path))
     assert MEMBER in bundle.contract.files
     found = Examples.from_bundle(

@@ -9,6 +9,7 @@ import pytest
 import typer.main
 
 from sightpost_edge.cli import app
+from sightpost_edge.support.readme import GOES, STAYS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "raspberry-pi.md").read_text()
 BLOCKS = re.findall(r"(?:^<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
@@ -64,3 +65,15 @@ def test_every_block_is_run_or_says_why_not() -> None:
     reasons = {mark.partition(": ")[2] for mark in marks if mark.startswith("not emulated")}
     assert reasons == NOT_EMULATED
     assert PAGE.count("Not tried: ") >= len(NOT_EMULATED) - 1
+
+
+def test_the_page_promises_no_more_than_a_report_keeps() -> None:
+    """What goes and what stays, in the archive's own words."""
+    said = " ".join(PAGE.partition("## 10. ")[2].partition("## 11. ")[0].split())
+    goes, stays = said.split(" are taken out. ")
+    for word in ("tokens", "logins", "mail addresses", "wireless networks", "hardware addresses"):
+        assert word in goes
+        assert word in GOES
+    for word in ("station's name", "names and addresses of hosts", "labels", "[deployment]"):
+        assert word in stays
+        assert word in STAYS

@@ -43,12 +43,17 @@ class MadeUp(Machine):
             return Ran(0, "active" if words[2] in self.active else "inactive")
         if words[:2] == ("systemctl", "show"):
             return Ran(0, "NeedDaemonReload=no\n")
+        if words[:2] == ("systemctl", "list-units"):
+            rows = (f"{unit} loaded active running a camera\n" for unit in sorted(self.active))
+            return Ran(0, "".join(rows))
         self.ran.append(line)
         self._do(words)
         return Ran(0)
 
     def owner(self, place: str | Path) -> str:
-        known = [p for p in self.owners if Path(place).is_relative_to(p)]
+        path = self.path(place)
+        real = Path("/") / (path.parent.resolve() / path.name).relative_to(self.root.resolve())
+        known = [p for p in self.owners if real.is_relative_to(p)]
         return self.owners[max(known, key=len)] if known else "root:root"
 
     def _do(self, words: tuple[str, ...]) -> None:
@@ -78,10 +83,13 @@ class MadeUp(Machine):
         if verb == "enable":
             self.enabled.add(rest[0])
         elif verb == "restart":
-            self.active.add(rest[0])
+            self.active.add(rest[-1])
+        elif verb == "stop":
+            self.active.discard(rest[0])
         elif verb == "disable":
-            self.enabled.discard(rest[-1])
-            self.active.discard(rest[-1])
+            self.enabled.discard(rest[0])
+            for link in self.path("/etc/systemd/system").glob(f"*.wants/{rest[0]}"):
+                link.unlink()
 
     def _append(self, kind: str, line: str) -> None:
         path = self.path(f"/etc/{kind}")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 
+from sightpost_edge import __version__
 from sightpost_edge.commands import doctor as command
 from sightpost_edge.config import Site, build
 from sightpost_edge.doctor import examine as examining
@@ -34,6 +35,13 @@ PIP = "sudo /opt/sightpost/bin/pip"
 ANEW = (
     "sudo /usr/bin/python3 -m venv --clear --system-site-packages /opt/sightpost\n"
     f"{PIP} install --require-hashes -r station-trixie.txt"
+)
+OWN = f"/opt/sightpost-{__version__}"
+BESIDE = (
+    f"sudo /usr/bin/python3 -m venv --clear --system-site-packages {OWN}\n"
+    f"sudo {OWN}/bin/pip install --require-hashes -r station-trixie.txt\n"
+    f"sudo ln -sfT {Path(OWN).name} /opt/sightpost\n"
+    "sudo ln -sfT /opt/sightpost/bin/sightpost /usr/local/bin/sightpost"
 )
 NUMPY_1 = f"{PIP} install 'numpy>=1.26,<2' 'opencv-python-headless>=4.11,<4.12'"
 NUMPY_2 = f"{PIP} install --upgrade 'numpy>=2' opencv-python-headless"
@@ -75,7 +83,7 @@ def _camera(**changes: Any) -> dict[str, Any]:
 
 FAULTS = [
     Planted("python.version", "fault", "Python 3.14.1: 3.11 to 3.13",
-            ANEW.replace("/usr/bin/python3", "python3.13"),
+            BESIDE.replace("/usr/bin/python3", "python3.13"),
             changes={"python": (3, 14, 1)}),
     Planted("python.version", "fault", "Python 3.9.2", NEW_CARD, changes={"python": (3, 9, 2)}),
     Planted("python.system", "fault", "bullseye is too old", NEW_CARD,
@@ -95,7 +103,7 @@ FAULTS = [
             changes={"libc": "2.31"}),
     Planted("python.libc", "fault", "no glibc", NEW_CARD, changes={"libc": ""}),
     Planted("python.environment", "note", "the system's own Python",
-            "sudo python3 -m venv --system-site-packages /opt/sightpost",
+            BESIDE,
             changes={"prefix": "/usr"}),
     Planted("python.environment", "note", "PYTHONPATH is /home/pi/mine", "unset PYTHONPATH",
             changes={"environ": {"PYTHONPATH": "/home/pi/mine"}}),
@@ -207,7 +215,12 @@ FAULTS = [
                     "imx219 10-0010: Error writing reg 0x0103: -121\n"}}),
     Planted("picamera.log", "warning", "(CMA) was used up (2 times", "grep Cma /proc/meminfo",
             changes={"answers": {"dmesg": "cma: cma_alloc: alloc failed, 20 pages\n" * 2}}),
-    Planted("picamera.log", "note", "may not be read by this user", "sudo sightpost doctor"),
+    Planted("picamera.log", "note", "may not look at the kernel's log", "sudo sightpost doctor"),
+    Planted("picamera.visible", "fault", "libcamera is not installed, and this environment sees "
+            "nothing of apt's", "sudo apt install -y python3-libcamera\nsudo sed -i "
+            "'s/^include-system-site-packages.*/include-system-site-packages = true/' "
+            "{root}/venv/pyvenv.cfg", {"venv/pyvenv.cfg": "include-system-site-packages = false\n"},
+            _camera(prefix="{root}/venv", programs={LOOKS: json.dumps({"missing": "libcamera"})})),
     Planted("picamera.memory", "fault", "9 of 512 MB of camera memory (CMA) are free",
             "sudo fuser -v /dev/dma_heap/* /dev/video* /dev/media*\nsudo reboot",
             {"proc/meminfo": CMA.format(524288, 9999)}, _camera()),
@@ -265,13 +278,16 @@ def named(name: str) -> Callable[[Host], Any]:
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_planted_fault_is_named_with_its_fix(fault: Planted, tmp_path: Path) -> None:
     """Check, level, a word of what, and the exact command; the reason is always given."""
-    host = board(tmp_path, fault.files, **fault.changes)
+    changes = dict(fault.changes)
+    if "prefix" in changes:
+        changes["prefix"] = changes["prefix"].format(root=tmp_path)
+    host = board(tmp_path, fault.files, **changes)
     found = [one for one in named(fault.check)(host) if one.level != "ok"]
     one = only(found)
     assert (one.check, one.level) == (fault.check, fault.level)
     assert fault.says in one.what
     assert one.why
-    assert one.fix == fault.fix
+    assert one.fix == fault.fix.replace("{root}", str(tmp_path))
 
 
 def test_healthy_board_has_nothing_to_complain_of(tmp_path: Path) -> None:
@@ -491,13 +507,19 @@ def test_mending_stops_at_the_first_failure() -> None:
 
 
 def test_config_that_cannot_be_read_is_the_first_thing_said(tmp_path: Path) -> None:
-    """An unknown key: a fault that names it, and the command that opens the file."""
+    """Unknown keys: a fault that names all, and the command that opens the file, with the hints
+    that a run would give."""
     config = tmp_path / "site.toml"
-    config.write_text("sauce = 'picamera://0'\n")
+    config.write_text("sauce = 'picamera://0'\n[rate]\npersecond = 3\n")
     host = this_host(config=config)
     one = only(named("config.file")(host), "fault")
-    assert "sauce" in one.what
-    assert one.fix.endswith(f"nano {config}")
+    assert one.what.endswith("unknown keys 'sauce', 'persecond' in rate")
+    assert one.fix.endswith(
+        f"nano {config}  # 'sauce': did you mean 'source'?; 'persecond': did you mean 'per_s'?"
+    )
+    config.write_text("sorce = 'picamera://0'\n")
+    one = only(named("config.file")(this_host(config=config)), "fault")
+    assert one.fix.endswith(f"nano {config}  # did you mean 'source'?")
 
 
 def test_password_in_a_config_that_all_can_read(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from sightpost_edge.config import Site, build
-from sightpost_edge.doctor import cameras, model, opened, picture
+from sightpost_edge.doctor import cameras, model, opened, picamera, picture
 from sightpost_edge.doctor.finding import Finding, as_fix
 from sightpost_edge.doctor.holders import holders
 from sightpost_edge.doctor.host import Host, Ran
@@ -40,7 +40,8 @@ from .doctor_rig import MadeUp, board, only
 
 CONFIG = Path("/etc/sightpost/garden.toml")
 CABLE = "Look at the camera's cable and power, then: sightpost doctor again"
-FOREIGN = "sightpost convert MODEL.tflite --labels LABELS.txt --photos PHOTOS --out model.tflite"
+IN_WORKSHOP = "In the workshop: sightpost convert {}\nThen copy it to m.tflite"
+FOREIGN = IN_WORKSHOP.format("MODEL.tflite --labels LABELS.txt --photos PHOTOS --out model.tflite")
 WEBCAM = {
     "sys/class/video4linux/video0/name": "HD Webcam",
     "sys/class/video4linux/video0/index": "0",
@@ -165,7 +166,7 @@ def test_other_users_programs_are_said_to_be_unseen(
     host = station(tmp_path, "0", {"proc/1/comm": "init"})
     monkeypatch.setattr("sightpost_edge.doctor.holders._open_files", forbidden)
     one = bad(cameras.check_busy(host))
-    assert (one.level, one.fix) == ("note", "sudo sightpost doctor")
+    assert (one.level, one.fix) == ("note", f"sudo sightpost doctor --config {CONFIG}")
 
 
 def test_real_holder_is_found(tmp_path: Path) -> None:
@@ -334,6 +335,27 @@ def test_camera_that_is_absent_is_said_once(tmp_path: Path) -> None:
     assert only(cameras.check_picture(host)).what.endswith("cameras.devices says why")
 
 
+@pytest.mark.parametrize("said", [{"missing": "picamera2"}, {"error": "odd"}, {"cameras": []}])
+def test_pi_camera_that_is_not_to_be_had_is_said_once(said: dict[str, Any], tmp_path: Path) -> None:
+    """No library, a broken one, no camera: one fault, and no picture is tried."""
+    look = {"Picamera2.global_camera_info": json.dumps(said)}
+    host = station(tmp_path, "picamera://0", programs=look)
+    wrong = [one for check in picamera.CHECKS for one in check(host) if one.level == "fault"]
+    assert only(cameras.check_picture(host), "ok").what.endswith(f"{only(wrong).check} says why")
+
+
+def test_no_picture_is_taken_where_a_run_may_hold_the_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another user's store nobody knows whether a run is there: a second program would take the
+    camera from it, or call it broken."""
+    monkeypatch.setattr(cameras, "is_shut", lambda _store: True)
+    host = station(tmp_path, "0", station="garden")
+    one = only(cameras.check_picture(host))
+    assert (one.level, one.fix) == ("note", "sudo sightpost doctor garden")
+    assert not host.asked
+
+
 @contextmanager
 def stream(jpeg: bytes) -> Iterator[str]:
     """A network camera that repeats one picture for ever."""
@@ -412,11 +434,13 @@ MODEL_FAULTS = [
      "sudo /opt/sightpost/bin/pip install --force-reinstall -r station-trixie.txt"),
     (replace(GOOD, golden=0), "golden", "warning", FOREIGN),
     (replace(GOOD, conversion=converted(0.30)), "quantization", "fault",
-     "sightpost convert RUN --max-drop 0.01 --out model.tflite"),
+     IN_WORKSHOP.format("RUN --max-drop 0.01 --out model.tflite")),
     (replace(GOOD, conversion=converted(0.89)), "quantization", "warning",
-     "sightpost convert RUN --max-drop 0.01 --out model.tflite"),
+     IN_WORKSHOP.format("RUN --max-drop 0.01 --out model.tflite")),
     (replace(GOOD, has_novelty=False), "novelty", "note",
-     "sightpost convert RUN --out model.tflite"),
+     IN_WORKSHOP.format("RUN --out model.tflite")),
+    (replace(GOOD, id="2-ab", instead=True), "file", "warning",
+     "sightpost model rollback --store {store}"),
     (Opened("m", "SignatureRefused", "another key"), "signature", "fault",
      "sightpost inspect m.tflite"),
     (Opened("m", "SignatureRefused", "its key", refusal="other key", key="5E"), "signature",
@@ -479,6 +503,64 @@ def test_why_a_model_of_a_folder_is_refused(
     one = bad(model.check_signature(with_model(tmp_path, found)))
     assert str(current.path) in one.what
     assert ("only models by the trusted key" in one.why) == (refusal != "altered")
+
+
+def test_current_model_that_is_gone(tmp_path: Path) -> None:
+    """A run takes the one before it: a warning that names it, and all else is looked at."""
+    workshop = Workshop(tmp_path / "workshop")
+    folder = model_folder(tmp_path / "models", workshop)
+    for version in ("1", "2"):
+        update(folder, workshop.model(version))
+        prove(folder)
+    (folder.path / "current").unlink()
+    found = Opened(**opened.answer({"model": str(folder.path), "labels": "", "threads": 1}))
+    assert (found.error, found.instead) == ("", True)
+    one = bad(model.check_file(with_model(tmp_path, found)))
+    assert (one.level, one.what) == ("warning", f"the current model in {folder.path} is gone")
+    assert found.id in one.why
+
+
+def test_damaged_model_with_another_one_beside_it(tmp_path: Path) -> None:
+    """A run goes on with that: the station starts."""
+    found = Opened("m", "BundleCorrupt", "cut", back="1-a")
+    assert bad(model.check_file(with_model(tmp_path, found))).why == "a run goes on with 1-a"
+
+
+def test_trusted_key_that_is_no_key(tmp_path: Path) -> None:
+    """No other model mends it: the key has to be written anew."""
+    folder = model_folder(tmp_path / "models")
+    install_unsigned(folder, str(tiny_bundle(tmp_path / "m.tflite")))
+    folder.key.write_bytes(b"")
+    found = Opened(**opened.answer({"model": str(folder.path), "labels": "", "threads": 1}))
+    host = with_model(tmp_path, found, site=site("0", model=str(folder.path)))
+    one = bad(model.check_file(host))
+    assert one.fix == f"sightpost model trust KEY --replace --store {tmp_path}"
+
+
+@pytest.mark.parametrize(("root", "error"), [(False, "shut"), (True, "ModelError")])
+def test_model_that_may_not_be_read(
+    root: bool, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By this user: a note. Root reads it with its owner's rights: then that is what is wrong."""
+
+    def forbidden(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "m.tflite"))
+
+    monkeypatch.setattr(opened, "_bundle", forbidden)
+    monkeypatch.setattr("sightpost_edge.models.owner.become_owner", lambda _folder: None)
+    monkeypatch.setattr(opened.os, "geteuid", lambda: 0 if root else 1000)
+    found = Opened(**opened.answer({"model": str(tmp_path), "labels": "", "threads": 1}))
+    assert found.error == error
+    one = bad(model.check_file(with_model(tmp_path, found)))
+    assert (one.level, str(tmp_path) in one.what) == ("fault" if root else "note", True)
+
+
+def test_model_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    """Installing a model makes it; nobody copies a file there."""
+    found = Opened("m", "ModelError", "no model file at st/models")
+    host = with_model(tmp_path, found, site=site("0", model=str(tmp_path / "st/models")))
+    one = bad(model.check_file(host))
+    assert one.fix == f"sightpost model install FILE --store {tmp_path}/st"
 
 
 def test_model_that_is_nowhere_newer(tmp_path: Path) -> None:

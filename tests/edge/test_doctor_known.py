@@ -21,7 +21,7 @@ BAD = {
     "paho-mqtt 1": ({"paho-mqtt": "1.6.1"}, {}, "pip install 'paho-mqtt>=2.1,<3'"),
     "a newer picamera2 than libcamera":
         ({"picamera2": "0.3.34"}, {"answers": {"dpkg-query": "0~git20230720+bde9b04f-1\n"}},
-         "apt install --reinstall python3-picamera2"),
+         "apt install -y --reinstall python3-picamera2"),
     "a Pi 0 to 4 with a kernel from 6.1 to 6.6.61":
         ({"picamera2": "0.3.22"}, {"board": PI4, "kernel": "6.6.51+rpt-rpi-v8"}, "full-upgrade"),
     "gpiozero 1 with a kernel from 6.6.20 on":

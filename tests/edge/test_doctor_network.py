@@ -345,7 +345,7 @@ def test_the_password_is_tried(tmp_path: Path) -> None:
     )
     with Broker(tmp_path / "broker", f"password_file {users}", open_to_all=False) as running:
         here = host(tmp_path, url=f"mqtt://127.0.0.1:{running.port}", username="gate")
-        assert "password may not be read" in only(door.check_broker(here), "note").what
+        assert "may not look at the password" in only(door.check_broker(here), "note").what
         plant(tmp_path, {"etc/sightpost/gate.mqtt-password": "wrong"})
         found = only(door.check_broker(here), "fault")
         assert "refuses the station" in found.what

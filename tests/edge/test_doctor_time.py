@@ -17,7 +17,8 @@ DAY_MS = 86_400_000
 
 def host(root: Path, files: dict[str, str] | None = None, **more: object) -> MadeUp:
     more.setdefault("environ", {})
-    return MadeUp(root=plant(root, files or {}), store=root / "store", **more)  # type: ignore[arg-type]
+    systemd = {"run/systemd/system/x": ""}
+    return MadeUp(root=plant(root, {**systemd, **(files or {})}), store=root / "store", **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_synchronized_by_whom(tmp_path: Path) -> None:
         ({"timedatectl show": "CanNTP=yes\nNTPSynchronized=no\n"}, "no time service runs",
          "sudo timedatectl set-ntp true", True),
         ({}, "no time service is installed",
-         "sudo apt install systemd-timesyncd\nsudo timedatectl set-ntp true", False),
+         "sudo apt install -y systemd-timesyncd\nsudo timedatectl set-ntp true", False),
     ],
 )  # fmt: skip
 def test_not_synchronized(
@@ -81,6 +82,17 @@ def test_not_synchronized(
     assert "starts in the past" in found.why
     with_chip = host(tmp_path, RTC, answers=answers)
     assert "starts in the past" not in only(checks.check_synchronized(with_chip)).why
+
+
+def test_without_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container timedatectl does nothing: no fix names it."""
+    monkeypatch.setattr(checks, "_now_ms", lambda: 0)
+    here = MadeUp(root=tmp_path, store=tmp_path / "store", environ={})
+    found = [one for check in checks.CHECKS for one in check(here) if one.level != "ok"]
+    assert {one.check for one in found} >= {"time.wrong", "time.synchronized", "time.zone"}
+    assert "timedatectl" not in " ".join(one.fix for one in found)
+    zone = only([one for one in found if one.check == "time.zone"])
+    assert zone.fix == "sudo apt install -y tzdata\nsudo dpkg-reconfigure tzdata"
 
 
 def test_no_clock_chip(tmp_path: Path) -> None:

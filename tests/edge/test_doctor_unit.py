@@ -53,6 +53,20 @@ def test_a_healthy_service_has_no_findings(tmp_path: Path) -> None:
     assert {only(check(here)).level for check in unit.CHECKS} == {"ok"}
 
 
+def test_a_store_that_was_moved_by_a_link(tmp_path: Path) -> None:
+    """systemd 257 does not start it (code 238); mounted at the same place it does."""
+    here = host(tmp_path)
+    link = here.path("/var/lib/sightpost/gate")
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/mnt/ssd/gate")
+    found = only(sandbox.check_state(here))
+    assert (found.level, "code 238" in found.why) == ("fault", True)
+    assert found.fix.splitlines()[:3] == [
+        "sudo rm /var/lib/sightpost/gate", "sudo mkdir /var/lib/sightpost/gate",
+        "sudo sed -i '$a /mnt/ssd/gate /var/lib/sightpost/gate none bind,nofail 0 0' /etc/fstab",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "level", "what", "fix", "safe"),
     [
@@ -288,7 +302,7 @@ def test_variables_of_this_shell(tmp_path: Path) -> None:
     here = replace(host(tmp_path), environ={"GPIOZERO_PIN_FACTORY": "lgpio", "HOME": "/root"})
     found = only(sandbox.check_environment(here), "note")
     assert found.what == "GPIOZERO_PIN_FACTORY set in this shell only"
-    assert "Environment=GPIOZERO_PIN_FACTORY=lgpio" in found.fix
+    assert 'Environment="GPIOZERO_PIN_FACTORY=lgpio"' in found.fix
 
 
 def test_every_check_says_something_on_an_empty_machine(tmp_path: Path) -> None:

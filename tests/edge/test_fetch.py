@@ -24,7 +24,7 @@ from sightpost_edge.errors import (
     SignatureRefused,
     StoreError,
 )
-from sightpost_edge.models import download, media, web
+from sightpost_edge.models import media, unfinished, web
 from sightpost_edge.models.fetch import (
     discard,
     fetch_model,
@@ -534,18 +534,23 @@ def test_a_partial_that_is_a_trap(into: Path, tmp_path: Path) -> None:
     assert victim.read_bytes() == b"mine"
 
 
-def test_a_full_disk(into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk(into: Path, stick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused before anything comes where the room is known to be missing; else when it ends."""
     with site(proper(MODEL)) as there:
         with monkeypatch.context() as patch:
             usage = type("Usage", (), {"free": 1000})
-            patch.setattr(download.shutil, "disk_usage", lambda path: usage)
+            patch.setattr(unfinished.shutil, "disk_usage", lambda path: usage)
             with pytest.raises(DiskFull, match="only 1000 are free"):
                 fetched(there.url, into)
         assert not there.asked
+    with monkeypatch.context() as patch:
+        patch.setattr(unfinished.shutil, "disk_usage", lambda path: usage)
+        with pytest.raises(DiskFull, match="only 1000 are free"):
+            fetch_model(str(stick), len(MODEL), into)
+    assert not into.exists()
     if os.path.exists("/dev/full"):
         with open("/dev/full", "wb", buffering=0) as full, pytest.raises(DiskFull):
-            download.write_all(full, b"x", into)
+            unfinished.write_all(full, b"x", into)
 
 
 def test_the_proxy_of_the_environment(into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -629,7 +634,7 @@ def test_another_size_on_the_stick(stick: Path, into: Path) -> None:
 
 
 def test_a_stick_pulled_out(stick: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the middle of it: said in words."""
+    """In the middle of it: said in words, and the part that came does not stay."""
     monkeypatch.setattr("sightpost_edge.models.fetch.CHUNK", 100_000)
 
     def pull(done: int, size: int) -> None:
@@ -638,9 +643,29 @@ def test_a_stick_pulled_out(stick: Path, into: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ModelError, match="ended after 100000 of 300000 bytes") as caught:
         fetch_model(str(stick), len(MODEL), into, pull)
     assert "pulled out" in caught.value.hint
+    assert list(into.parent.iterdir()) == []
     with pytest.raises(ModelError, match="can no longer be read") as gone, media.reading(stick):
         raise OSError(errno.EIO, "Input/output error")
     assert "pulled out" in gone.value.hint
+
+
+def test_a_copy_that_is_stopped(stick: Path, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stays, whatever stopped it; a stick that is not there costs no download."""
+    monkeypatch.setattr("sightpost_edge.models.fetch.CHUNK", 100_000)
+
+    def stop(done: int, size: int) -> None:
+        raise KeyboardInterrupt
+
+    with site(proper(MODEL, most=70_000), says(404)) as there, pytest.raises(ModelError):
+        fetched(there.url, into)
+    with pytest.raises(ModelError, match="there is no"):
+        fetch_model(str(stick / "absent.tflite"), len(MODEL), into)
+    with pytest.raises(ModelError, match="were signed"):
+        fetch_model(str(stick), len(MODEL) + 1, into)
+    assert into.read_bytes() == MODEL[:70_000]
+    with pytest.raises(KeyboardInterrupt):
+        fetch_model(str(stick), len(MODEL), into, stop)
+    assert list(into.parent.iterdir()) == []
 
 
 def test_a_name_that_no_file_system_takes(into: Path) -> None:

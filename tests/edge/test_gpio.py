@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sightpost_edge.config import build
-from sightpost_edge.errors import ConfigError, MissingExtra, PinError
+from sightpost_edge.errors import ConfigError, LibraryError, MissingExtra, PinError
 from sightpost_edge.sinks import gpio
 from sightpost_edge.sinks.gpio import Pins, PinSettings
 from sightpost_edge.sinks.gpio_keeper import REST_NS, Keeper, Pin
@@ -287,7 +287,8 @@ def test_another_machine_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def without_gpiozero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine on which importing it fails."""
-    (tmp_path / "gpiozero.py").write_text("raise ModuleNotFoundError('No module named gpiozero')")
+    text = "raise ModuleNotFoundError('No module named gpiozero', name='gpiozero')"
+    (tmp_path / "gpiozero.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     return
 
@@ -298,6 +299,17 @@ def test_the_missing_extra_has_its_line() -> None:
     with pytest.raises(MissingExtra, match="gpiozero") as caught:
         Pins([PinSettings(17, ["*"])])
     assert "pip install 'sightpost[gpio]'" in caught.value.hint
+
+
+def test_a_library_that_cannot_be_loaded_is_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that is short now may be there at the next start: nothing has to be installed."""
+    (tmp_path / "gpiozero.py").write_text("raise ImportError('liblgpio.so: cannot allocate')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LibraryError, match="cannot allocate") as caught:
+        Pins([PinSettings(17, ["*"])])
+    assert "sightpost doctor" in caught.value.hint
 
 
 def test_hints_say_what_stands_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

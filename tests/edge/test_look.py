@@ -1,5 +1,6 @@
 """From Frames to Predictions: nothing lost, nothing bad let through, no model on a still scene."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -419,6 +420,16 @@ def test_a_target_rate_is_kept() -> None:
     assert cameras.opened == 1
 
 
+@pytest.mark.parametrize(("realtime", "looks"), [(True, 5), (False, 50)])
+def test_a_rate_is_for_cameras_and_what_stands_for_one(realtime: bool, looks: int) -> None:
+    """A recording at its own speed keeps it, any other gives all its Frames: the same each time."""
+    source = ScriptedSource(film(*[colour("red")] * 50))
+    source.realtime = realtime  # type: ignore[attr-defined]
+    slow = Pace(RateSettings(per_s=1), Heat)
+    found = list(look(Continued(source), fakes(50), pace=slow))
+    assert len(found) == looks
+
+
 def test_the_camera_rests_between_spells() -> None:
     """Awake for 0.3 s, asleep for 0.5 s: it is closed meanwhile, and nothing is a fault."""
     count, cameras = looks_at_pace(RateSettings(awake_s=0.3, asleep_s=0.5), 2.0)
@@ -487,32 +498,29 @@ def test_nights_cost_less_than_days() -> None:
     assert faults == ["black"] * 300
 
 
-def test_a_frame_that_hangs_gives_no_sign_of_life() -> None:
+def test_a_frame_that_hangs_gives_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pins' keeper must not be told that all is well while preparing hangs."""
-    release = threading.Event()
+    monkeypatch.setattr("sightpost_edge.look.HANGS_S", 0.3)
+    monkeypatch.setattr("sightpost_edge.look.WAIT_S", 0.03)
     beats: list[float] = []
+    hangs_s, ends_s = [math.inf], [math.inf]
 
     class Hanging(FakeClassifier):
         def fit(self, frame: Frame, region: Region = WHOLE) -> Pixels:
             if frame.index == 1:
-                release.wait(20)
+                hangs_s[0] = time.monotonic()
+                time.sleep(0.8)
+                ends_s[0] = time.monotonic()
             return super().fit(frame, region)
 
-    def beat() -> None:
-        beats.append(time.monotonic() - began_s)
-        if len(beats) > 20:
-            release.set()
-
-    began_s = time.monotonic()
     watching = look(
-        ScriptedSource(film(noisy(0), noisy(1))), Hanging(("a", "b"), [[1, 0]] * 2), on_wait=beat
-    )
-    next(watching)
-    threading.Timer(2.5, release.set).start()
-    next(watching)
-    watching.close()
-    assert beats
-    assert max(beats) < 1.9
+        ScriptedSource(film(noisy(0), noisy(1))), Hanging(("a", "b"), [[1, 0]] * 2),
+        on_wait=lambda: beats.append(time.monotonic()), overlap=False,
+    )  # fmt: skip
+    assert len(list(watching)) == 2
+    early = [at_s for at_s in beats if at_s < hangs_s[0] + 0.5]
+    late = [at_s for at_s in beats if hangs_s[0] + 0.5 <= at_s < ends_s[0]]
+    assert (bool(early), late) == (True, [])
 
 
 def test_a_jpeg_larger_than_it_may_be_is_no_crash() -> None:

@@ -197,7 +197,11 @@ def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_cryptography_the_extra_is_named() -> None:
     """Parsing works without it; signing and checking say how to get it."""
     program = (
-        "import sys; sys.modules['cryptography'] = None\n"
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'cryptography': raise ModuleNotFoundError(name=name)\n"
+        "sys.meta_path.insert(0, Absent)\n"
         "from sightpost_edge import manifest\n"
         "from sightpost_edge.minisign import PublicKey, verify\n"
         "from sightpost_edge.errors import MissingExtra\n"

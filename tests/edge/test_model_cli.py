@@ -249,7 +249,7 @@ def test_who_holds_a_lock_can_be_asked(tmp_path: Path) -> None:
 def test_a_server_that_is_gone_is_no_number(models: ModelFolder) -> None:
     """Nobody knows what [Errno 111] is."""
     refused = call(models, "install", "http://127.0.0.1:9/m.tflite")
-    assert (refused.exit_code, "Connection refused" in refused.stderr) == (4, True)
+    assert (refused.exit_code, "Connection refused" in refused.stderr) == (15, True)
     assert "Errno" not in refused.stderr
 
 

@@ -20,23 +20,34 @@ from sightpost_edge import cli
 from sightpost_edge.errors import (
     BundleCorrupt,
     ConfigError,
+    DiskFull,
     ModelError,
     SignatureRefused,
     StoreBusy,
     UpdateRefused,
 )
 from sightpost_edge.lock import held
-from sightpost_edge.manifest import signature_of
+from sightpost_edge.manifest import Manifest, sign_file, signature_of
 from sightpost_edge.minikeys import new_keys
-from sightpost_edge.models import Installed, ModelFolder, folder, install
+from sightpost_edge.models import Installed, ModelFolder, fetch, folder, install
 from sightpost_edge.models.first_use import trust_first_use
+from sightpost_edge.models.incoming import KEPT_S, sweep
 from sightpost_edge.models.install import install_unsigned
 from sightpost_edge.models.owner import become_owner
 from sightpost_edge.models.rehearsal import Rehearsal
-from sightpost_edge.models.state import MAX_OUTCOMES, STATE, State, read_state
+from sightpost_edge.models.state import (
+    MAX_OUTCOMES,
+    MAX_REFUSED,
+    MOST_WHY,
+    STATE,
+    Outcome,
+    State,
+    read_state,
+    write_state,
+)
 from sightpost_edge.models.target import fit_target
-from sightpost_edge.models.trust import read_trusted, trust, trusted_key_path
-from sightpost_edge.testing import tiny_bundle
+from sightpost_edge.models.trust import trust
+from sightpost_edge.testing import TINY_LABELS, tiny_bundle
 
 from ..model_rig import A_PI, Workshop, prove, station, update
 
@@ -411,6 +422,22 @@ def test_a_model_signed_anew_stays_where_it_is(models: ModelFolder, workshop: Wo
 
 
 @quick
+def test_a_model_signed_anew_as_another_version_is_proven(
+    models: ModelFolder, workshop: Workshop
+) -> None:
+    """``keys sign`` names the minute as the version; what failed a trial proves nothing."""
+    one, two = installed(models, workshop, "1", "2")
+    models.switch(one, why="by hand", left="rolled back")
+    for version, file, on_trial in (("5", one, False), ("6", two, True)):
+        again = workshop.folder / f"{file.version}.tflite"
+        manifest = Manifest.describe(again.read_bytes(), TINY_LABELS, name="tiny", version=version)
+        sign_file(again, workshop.key, manifest)
+        update(models, again)
+        assert current(models) == version
+        assert (models.state().trial is not None) is on_trial
+
+
+@quick
 def test_a_model_that_does_not_work_here_is_noted(
     models: ModelFolder, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,44 +480,158 @@ def test_a_lock_is_waited_for_and_then_given_up(
 @quick
 def test_outcomes_are_counted_out(models: ModelFolder, workshop: Workshop) -> None:
     (one,) = installed(models, workshop, "1")
-    for number in range(MAX_OUTCOMES + 5):
-        models.refused(one.id, str(number), "no")
+    for number in range(MAX_REFUSED + 5):
+        models.refused(replace(one, id=f"{number}-00000000", version=str(number)), "no" * 9999)
     kept = read_state(models.path).outcomes
-    assert len(kept) == MAX_OUTCOMES
-    assert kept[-1].version == str(MAX_OUTCOMES + 4)
+    assert [outcome.version for outcome in kept] == ["1", *map(str, range(5, MAX_REFUSED + 5))]
+    assert {len(outcome.why) for outcome in kept} == {0, MOST_WHY}
 
 
-def test_where_the_trusted_key_lies(tmp_path: Path) -> None:
-    """Of a service in /etc, which it cannot write; links to its store change nothing."""
-    roots = {"state_root": tmp_path / "lib", "config_root": tmp_path / "etc"}
-    service = tmp_path / "lib" / "garden"
-    service.mkdir(parents=True)
-    assert trusted_key_path(service / "models", **roots) == tmp_path / "etc" / "garden.pub"
-    (tmp_path / "link").symlink_to(service)
-    assert trusted_key_path(tmp_path / "link" / "models", **roots).name == "garden.pub"
-    (tmp_path / "link" / "models").symlink_to(tmp_path)
-    assert trusted_key_path(service / "models", **roots).name == "garden.pub"
-    own = tmp_path / "home" / "models"
-    assert trusted_key_path(own, **roots) == own / "trusted.pub"
-    deeper = service / "cache" / "models"
-    assert trusted_key_path(deeper, **roots) == deeper / "trusted.pub"
+@quick
+def test_no_flood_of_refusals_washes_a_roll_back_away(
+    models: ModelFolder, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A timer that meets what does not work here, every hour: 2 stays out, whatever else came."""
+    installed(models, workshop, "1")
+    update(models, workshop.model("2"))
+    two = models.current()
+    assert two is not None
+    models.trial_ended(two, failed="it is slow")
+
+    def fail(path: Path, signed_sha256: str) -> Rehearsal:
+        raise ModelError("golden frames differ")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(install, "rehearse", fail)
+        bad = workshop.model("3")
+        for _ in range(MAX_OUTCOMES + 5):
+            with pytest.raises(ModelError, match="golden"):
+                update(models, bad)
+    assert results(models) == ["confirmed", "rolled back", "refused"]
+    assert models.state().ended(two.id) == "rolled back"
+    with pytest.raises(UpdateRefused, match="was rolled back: it is slow"):
+        update(models, workshop.folder / "2.tflite")
+    models.switch(two, why="by hand")
+    models.trial_ended(two, failed="it is still slow")
+    assert results(models) == ["confirmed", "refused", "rolled back"]
+    assert models.state().outcomes[-1].why == "it is still slow"
 
 
-def test_a_damaged_key_is_not_the_same_as_none(tmp_path: Path) -> None:
-    """Unsigned models would come in else."""
-    path = tmp_path / "k.pub"
-    assert read_trusted(path) is None
-    for content in (b"", b"\xff\xfe", b"RWQ", b"x" * 9000):
-        path.write_bytes(content)
-        with pytest.raises(ConfigError, match="cannot be used"):
-            read_trusted(path)
-    with pytest.raises(ConfigError):
-        trust(path, new_keys().public)
-    key = new_keys().public
-    assert trust(path, key, replace=True)
-    assert not trust(path, key)
-    assert read_trusted(path) == key
-    assert oct(path.stat().st_mode & 0o777) == "0o644"
+def test_what_is_on_disk_is_remembered_longest() -> None:
+    """Of the rest what was rolled back goes last, and a refusal undoes no trial."""
+
+    def outcome(id_: int, result: Any, why: str = "") -> Outcome:
+        return Outcome(f"{id_}-00000000", str(id_), id_, result, why)
+
+    state = State().noted(outcome(1, "rolled back")).noted(outcome(2, "rolled back"))
+    for number in range(3, 3 + 2 * MAX_OUTCOMES):
+        state = state.noted(outcome(number, "confirmed"), {"1-00000000", "3-00000000"})
+    last = 2 + 2 * MAX_OUTCOMES
+    kept = [1, 2, 3, *range(last - MAX_OUTCOMES + 4, last + 1)]
+    assert [int(one.version) for one in state.outcomes] == kept
+    for number in range(100, 100 + 2 * MAX_OUTCOMES):
+        state = state.noted(outcome(number, "rolled back"), {"1-00000000", "3-00000000"})
+    assert len(state.outcomes) == MAX_OUTCOMES
+    assert state.ended("1-00000000") == "rolled back"
+    assert state.ended("2-00000000") is None
+    assert state.ended("3-00000000") == "confirmed"
+    state = state.noted(outcome(1, "refused"))
+    assert state.ended("1-00000000") == "rolled back"
+    assert state.noted(outcome(7, "refused")).ended("7-00000000") == "refused"
+
+
+def test_the_largest_state_is_read_again(tmp_path: Path) -> None:
+    """Its reader takes 64 KiB: words from elsewhere, four bytes for each character, are cut."""
+    state = State(name="\ud800")
+    for number in range(MAX_OUTCOMES + MAX_REFUSED):
+        one = f"{number:0200}-00000000"
+        result: Any = "refused" if number < MAX_REFUSED else "rolled back"
+        state = state.noted(Outcome(one, one[:200], 2**60, result, "\U0001f98a" * 9000))
+    tmp_path.mkdir(exist_ok=True)
+    write_state(tmp_path, state)
+    assert read_state(tmp_path) == state
+    assert len(state.outcomes) == MAX_OUTCOMES + MAX_REFUSED
+
+
+@quick
+@pytest.mark.parametrize("harm", ["damaged", "another key"])
+def test_what_was_rolled_back_does_not_come_in_over_its_own_ruin(
+    models: ModelFolder, workshop: Workshop, harm: str
+) -> None:
+    """Its copy here damaged, or signed by the old key: that makes no new model of it."""
+    installed(models, workshop, "1")
+    update(models, workshop.model("2"))
+    two = models.current()
+    assert two is not None
+    models.trial_ended(two, failed="it is slow")
+    fresh = workshop
+    if harm == "damaged":
+        two.path.chmod(0o640)
+        two.path.write_bytes(two.path.read_bytes()[:-1])
+    else:
+        fresh = replace(workshop, key=new_keys())
+        trust(models.key, fresh.key.public, replace=True)
+    with pytest.raises(UpdateRefused, match="was rolled back: it is slow"):
+        update(models, fresh.model("2"))
+    assert current(models) == "1"
+    assert update(models, fresh.model("2.1", file="again.tflite")).changed
+
+
+def leftovers(models: ModelFolder) -> list[str]:
+    return sorted(path.name for path in (models.path / "incoming").iterdir())
+
+
+@quick
+def test_a_copy_that_failed_is_not_left(
+    models: ModelFolder, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody goes on with a copy from a file: neither a torn one stays nor one that was refused."""
+    place = workshop.model("1")
+
+    def full(file: Any, content: bytes, into: Path, **_: bool) -> None:
+        file.write(content[:1000])
+        raise DiskFull("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "write_all", full)
+        with pytest.raises(DiskFull):
+            update(models, place)
+    assert leftovers(models) == ["lock"]
+    with monkeypatch.context() as patch:
+        patch.setattr(install, "compare_labels", lambda *_, **__: place.with_suffix("").stat())
+        with pytest.raises(FileNotFoundError):
+            update(models, place)
+    assert leftovers(models) == ["lock"]
+
+
+@quick
+def test_a_run_clears_up_what_nobody_comes_back_for(
+    models: ModelFolder, workshop: Workshop
+) -> None:
+    """What a kill left of a copy or a version, at once; of a download, after a week."""
+    (one,) = installed(models, workshop, "1")
+    incoming, now_s = models.path / "incoming", 1e9
+    torn = models.path / "versions" / "2-00000000.part"
+
+    def litter() -> None:
+        for name in ("a.tflite", "b.tflite", "b.tflite.from", "c.tflite.from"):
+            (incoming / name).write_bytes(b"x" * 100)
+            os.utime(incoming / name, (now_s, now_s))
+        torn.mkdir(exist_ok=True)
+
+    litter()
+    with held(incoming / "lock", wait_s=0, what="?"):
+        sweep(models, now_s=lambda: now_s + 2 * KEPT_S)
+    assert len(leftovers(models)) == 5
+    sweep(models, now_s=lambda: now_s + KEPT_S - 1)
+    assert leftovers(models) == ["b.tflite", "b.tflite.from", "lock"]
+    assert not torn.exists()
+    litter()
+    sweep(models, now_s=lambda: now_s + KEPT_S)
+    assert leftovers(models) == ["lock"]
+    assert models.current() == one
+    sweep(ModelFolder(models.path / "none"))
+    assert not (models.path / "none").exists()
 
 
 PI4 = "Raspberry Pi 4 Model B Rev 1.4"

@@ -13,7 +13,7 @@ from sightpost_edge.errors import ConfigError
 from sightpost_edge.heat import Heat, Thermometer, heat
 from sightpost_edge.pace import Pace, RateSettings
 from sightpost_edge.records import Frame
-from sightpost_edge.testing import colour, frame
+from sightpost_edge.testing import ScriptedSource, colour, frame
 
 PI_4 = "sys/devices/platform/soc/soc:firmware/get_throttled"
 PI_5 = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
@@ -243,6 +243,35 @@ def test_a_wait_ends_when_told(root: Path) -> None:
     board.now_s += 5
     next(frames)
     assert naps == [0.25] * 3
+
+
+def passed(board: Board, frames: list[Frame]) -> list[float]:
+    """The times of the Frames that are looked at."""
+    source = ScriptedSource(frames)
+    return [f.elapsed_s for f in board.pace.passing(source, clock_s=lambda: board.now_s)]
+
+
+@pytest.mark.parametrize("fps", [10.0, 15.0, 29.97, 30.0])
+@pytest.mark.parametrize("per_s", [0.0, 0.5, 3.0, 10.0, 15.0])
+def test_a_recording_that_stands_for_a_camera_is_looked_at_as_often(
+    root: Path, fps: float, per_s: float
+) -> None:
+    """By its own times, in whole milliseconds, and never oftener; 0 is every one of them."""
+    film = [frame(colour("red"), index=i, elapsed_s=round(i / fps, 3)) for i in range(600)]
+    at_s = passed(Board(root, per_s=per_s), film)
+    expected = min(per_s or fps, fps)
+    assert len(at_s) / (600 / fps) == pytest.approx(expected, rel=0.03)
+    if per_s:
+        assert all(b - a > 0.9 / fps for a, b in pairwise(at_s))
+        assert len(at_s) <= per_s * film[-1].elapsed_s + 1.1
+
+
+def test_a_recording_is_not_looked_at_while_the_camera_would_rest(root: Path) -> None:
+    """Two seconds of ten, and whoever watches over the run knows that none is due."""
+    board = Board(root, awake_s=2, asleep_s=8)
+    film = [frame(colour("red"), index=i, elapsed_s=i / 10) for i in range(160)]
+    assert {int(at_s) for at_s in passed(board, film)} == {0, 1, 10, 11}
+    assert [board.pace.idle(board.now_s + at_s) for at_s in (16, 19, 21)] == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sightpost_edge.errors import ConfigError, MissingExtra, SourceUnavailable
+from sightpost_edge.errors import ConfigError, LibraryError, MissingExtra, SourceUnavailable
 from sightpost_edge.image import as_jpeg
 from sightpost_edge.pixels import Geometry, decode, fit, fit_image
 from sightpost_edge.records import Pixels
@@ -597,6 +597,18 @@ def test_a_picamera2_built_for_another_numpy_names_the_lock(
     (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed')")
     monkeypatch.delitem(sys.modules, "picamera2", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(MissingExtra, match="dtype size changed") as caught:
+    with pytest.raises(LibraryError, match="dtype size changed") as caught:
         open_source("picamera://0")
     assert "device-bookworm" in caught.value.hint
+
+
+def test_a_picamera2_that_cannot_be_loaded_now_is_not_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Memory that is short now may be there at the next start: nothing has to be installed."""
+    (tmp_path / "picamera2.py").write_text("raise ImportError('libcamera.so: cannot allocate')")
+    monkeypatch.delitem(sys.modules, "picamera2", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(LibraryError, match="cannot allocate") as caught:
+        open_source("picamera://0")
+    assert "sightpost doctor" in caught.value.hint

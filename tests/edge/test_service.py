@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import sys
 import time
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 
 from sightpost_edge.commands import service as command
 from sightpost_edge.doctor.host import Ran
@@ -26,7 +28,7 @@ from sightpost_edge.service.machine import Machine
 from sightpost_edge.service.places import Places, need_station
 from sightpost_edge.service.plan import carry_out, data, install_steps, uninstall_steps
 from sightpost_edge.service.standing import as_facts, look
-from sightpost_edge.service.units import unit
+from sightpost_edge.service.units import TEMPLATES, unit
 from sightpost_edge.service.wish import Wish, consider, without_password
 
 from ..conftest import Cli
@@ -141,18 +143,78 @@ def test_a_changed_config_is_counted_and_starts_the_station_anew(
 
 
 def test_what_was_changed_before_a_failure_starts_the_station_anew_later(
-    pi: MadeUp, wish: Wish, config: Path
+    pi: MadeUp, wish: Wish
 ) -> None:
-    """Else a station would go on with the old config for ever."""
+    """Else a station would go on with the old units for ever."""
     install(pi, wish)
-    config.write_text(SITE + "threads = 2\n")
+    pi.path(f"{UNITS}/sightpost@.service").write_text("[Service]\n")
     pi.answers["systemctl restart"] = Ran(1, "", "Job failed.")
     pi.answers["journalctl"] = Ran(0, "Started.\nsightpost: no camera\n  hint: plug it in\n")
-    with pytest.raises(ServiceError, match="did not start: no camera"):
+    with pytest.raises(ServiceError, match=r"did not start: no camera$"):
         install(pi, wish)
     pi.answers.clear()
-    assert install(pi, wish) == [f"{GATE.camera} is to be started again with what has changed"]
+    assert f"{GATE.camera} is to be started again with what has changed" in install(pi, wish)
     assert install(pi, wish) == []
+
+
+def test_a_config_that_does_not_start_gives_way_to_the_one_before(
+    pi: MadeUp, wish: Wish, config: Path
+) -> None:
+    """With the drop-in and the password that belong to it: after code 2 systemd would leave the
+    station off for good."""
+    config.write_text('source = "rtsp://camera/1"\n')
+    install(pi, wish)
+    before = tree(pi)
+    secret = config.with_name("password")
+    secret.write_text("hunter2")
+    secret.chmod(0o600)
+    config.write_text(f'{SITE}{MQTT}password_file = "{secret}"\n')
+    pi.answers[f"systemctl restart {GATE.camera}"] = Ran(1, "", "Job failed.")
+    pi.answers["journalctl"] = Ran(0, "sightpost: no such camera\n")
+    with pytest.raises(ServiceError, match=r"no such camera; .* put back, as") as caught:
+        install(pi, replace(wish, model=None))
+    assert {place: v for place, v in tree(pi).items() if "changed" not in place} == before
+    put_back = (GATE.config, GATE.password, *map(GATE.drop_in, (GATE.camera, GATE.uplink)))
+    assert all(place in str(caught.value) for place in put_back)
+    assert pi.ran[-2:] == [
+        "systemctl daemon-reload",
+        f"systemctl restart --no-block {GATE.camera}",
+    ]
+    pi.answers.clear()
+    assert f"{GATE.config} differs in 7 lines" in install(pi, wish)
+
+
+def test_a_new_stations_config_and_a_new_models_stay(
+    pi: MadeUp, wish: Wish, config: Path, tmp_path: Path
+) -> None:
+    """There is none before it; and rules of before need not go with the labels of a new model."""
+    pytest.importorskip("cryptography")
+    pi.answers[f"systemctl restart {GATE.camera}"] = Ran(1, "", "Job failed.")
+    for model in (wish.model, Workshop(tmp_path / "workshop").model("2")):
+        config.write_text(f'{SITE}log = "{model.name if model else ""}.csv"\n')
+        with pytest.raises(ServiceError, match="did not start: it said nothing") as caught:
+            install(pi, replace(wish, model=model))
+        assert "put back" not in str(caught.value)
+        assert pi.path(GATE.config).read_bytes() == config.read_bytes()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_other_stations_that_get_another_program_are_named(
+    pi: MadeUp, wish: Wish, dry_run: bool
+) -> None:
+    """The units are shared; they get it at their next restart, and are dark without it later."""
+    for name in ("gate", "yard", "attic"):
+        said = install(pi, replace(wish, places=Places(name)))
+        assert not any("share" in line for line in said)
+    pi.path("/srv/venv/bin").mkdir(parents=True)
+    pi.path("/srv/venv/bin/sightpost").touch()
+    other = replace(pi, prefix=Path("/srv/venv"))
+    (line,) = [one for one in install(other, wish, dry_run=dry_run) if "share" in one]
+    assert line.startswith(f"{UNITS}/sightpost@.service differs in")
+    assert line.endswith(
+        "attic, yard share it: from the next restart on /srv/venv/bin/sightpost is started there, "
+        "too, not /opt/sightpost/bin/sightpost any more"
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,6 +227,9 @@ def test_what_was_changed_before_a_failure_starts_the_station_anew_later(
         ('source = "clip.mp4"', ConfigError, "whole path"),
         ('source = "/home/pi/clip.mp4"', ConfigError, "hidden"),
         ('source = "/srv/clip.mp4"', ConfigError, "cannot be found"),
+        ('source = "/tmp/my clip.mp4"', ConfigError,
+         "sudo mkdir -p /etc/sightpost && sudo cp -r '/tmp/my clip.mp4' /etc/sightpost/, and "
+         "/etc/sightpost/my clip.mp4 in the config"),
         ('source = "0"\nstore = "/mnt/usb"', ConfigError, "/var/lib/sightpost/gate"),
         ('source = "0"\nlog = "/var/log/p.csv"', ConfigError, "p.csv"),
         ('source = "0"\n[[pins]]\npin = 17\nlabels = ["*"]', MissingExtra, "lgpio"),
@@ -181,6 +246,8 @@ def test_a_config_that_cannot_work_is_refused_before_anything_is_changed(
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "paho" or None)
     config.write_text(text)
+    pi.path("/tmp").mkdir()
+    pi.path("/tmp/my clip.mp4").touch()
     before = tree(pi)
     with pytest.raises(error) as caught:
         install(pi, wish)
@@ -242,7 +309,7 @@ def test_a_program_that_the_service_cannot_see_is_refused(
     """With the lines that put it where it can be seen."""
     with pytest.raises(ServiceError, match="hidden") as caught:
         install(replace(pi, prefix=Path(hidden)), wish)
-    for word in ("-m venv --system-site-packages /opt/sightpost", "--require-hashes",
+    for word in ("-m venv --clear --system-site-packages /opt/sightpost", "--require-hashes",
                  "service install gate --config", "--model"):  # fmt: skip
         assert word in caught.value.hint
 
@@ -407,14 +474,52 @@ def test_uninstalling_with_data_leaves_nothing(pi: MadeUp, wish: Wish) -> None:
     assert not pi.path("/etc/sightpost").exists()
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_runs_without_its_units_file_is_stopped(pi: MadeUp, wish: Wish, enabled: bool) -> None:
+    """`systemctl disable --now` then stops nothing: it does not know the unit (systemd 257)."""
+    install(pi, wish)
+    for name in TEMPLATES:
+        pi.path(f"{UNITS}/{name}").unlink()
+    pi.enabled.clear()
+    wants = pi.path(f"{UNITS}/multi-user.target.wants")
+    wants.mkdir()
+    if enabled:
+        (wants / GATE.camera).touch()
+    else:
+        pi.answers["systemctl disable"] = Ran(1, "", "Unit does not exist")
+    uninstall(pi)
+    assert f"systemctl stop {GATE.camera}" in pi.ran
+    assert pi.active == set()
+    assert list(wants.iterdir()) == []
+    assert uninstall(pi) == []
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_what_an_uninstallation_leaves_is_named(
+    pi: MadeUp, wish: Wish, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    others: bool,
+) -> None:  # fmt: skip
+    """The user, too, where no other station needs it; and how much was done."""
+    monkeypatch.setattr(command, "_machine", lambda *, dry_run: pi)
+    install(pi, wish)
+    if others:
+        install(pi, replace(wish, places=Places("yard")))
+    command.uninstall("gate", delete_data=False)
+    last = capsys.readouterr().err.splitlines()[-2:]
+    user = "" if others else ", the user sightpost"
+    assert re.fullmatch(r"sightpost: \d+ steps done", last[0])
+    assert last[1] == (
+        f"sightpost: left: {GATE.state}, {GATE.config}{user}; --delete-data removes them"
+    )
+    command.uninstall("gate", delete_data=True)
+    assert "left" not in capsys.readouterr().err
+
+
 def test_another_station_keeps_what_it_needs(pi: MadeUp, wish: Wish) -> None:
     """Unit files and user go with the last one only."""
     yard = Places("yard")
     install(pi, wish)
     install(pi, replace(wish, places=yard))
-    wants = pi.path(f"{UNITS}/multi-user.target.wants")
-    wants.mkdir()
-    (wants / yard.camera).touch()
     uninstall(pi, delete_data=True)
     assert pi.path(f"{UNITS}/sightpost@.service").exists()
     assert "sightpost" in pi.path("/etc/passwd").read_text()
@@ -422,12 +527,40 @@ def test_another_station_keeps_what_it_needs(pi: MadeUp, wish: Wish) -> None:
     assert not pi.path(GATE.state).exists()
 
 
+@pytest.mark.parametrize("left", ["config", "drop-in", "enabled", "running", "uplink"])
+def test_whatever_is_left_of_another_station_keeps_what_all_share(
+    pi: MadeUp, wish: Wish, left: str
+) -> None:
+    """One that is disabled for the winter, or runs without being enabled, must start again."""
+    yard = Places("yard")
+    install(pi, wish)
+    wants = pi.path(f"{UNITS}/multi-user.target.wants")
+    wants.mkdir()
+    (wants / GATE.camera).touch()
+    signs = {"config": yard.config, "drop-in": yard.drop_in(yard.camera),
+             "enabled": f"{UNITS}/paths.target.wants/{yard.reboot}"}  # fmt: skip
+    if left in signs:
+        pi.path(signs[left]).parent.mkdir(exist_ok=True)
+        pi.path(signs[left]).touch()
+    else:
+        pi.active.add(yard.uplink if left == "uplink" else yard.camera)
+    uninstall(pi)
+    assert all(pi.path(f"{UNITS}/{name}").exists() for name in TEMPLATES)
+    pi.active.clear()
+    if left in signs:
+        pi.path(signs[left]).unlink()
+    pi.path(yard.drop_in(yard.camera)).parent.rmdir() if left == "drop-in" else None
+    uninstall(pi)
+    assert not any(pi.path(f"{UNITS}/{name}").exists() for name in TEMPLATES)
+
+
 def test_a_name_that_systemd_would_change_is_refused(pi: MadeUp) -> None:
     for name in ("", "../x", "a b", "gate@", "-x", "a" * 33):
         with pytest.raises(ConfigError, match="station's name"):
             Places(name)
-    with pytest.raises(ConfigError, match="no station gat"):
+    with pytest.raises(ConfigError, match="no station gat") as caught:
         need_station(pi, "gat")
+    assert "service install gat --config site.toml --model FILE.tflite" in caught.value.hint
 
 
 def test_a_complaint_of_systemd_ends_the_installation(pi: MadeUp, wish: Wish) -> None:
@@ -487,7 +620,8 @@ def test_a_dry_run_shows_every_step_anywhere(
     pi: MadeUp, wish: Wish, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No systemctl, no systemd, not root, a program in a home folder, no library for the camera:
-    the plan is the one of a fresh machine, and what would be refused is said."""
+    the plan is the one of a fresh machine, and what would be refused is said, with the code of
+    the first."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("sightpost_edge.service.machine.run_limited", lambda *_, **__: None)
     pi.path("/run/systemd/system").rmdir()
@@ -501,7 +635,9 @@ def test_a_dry_run_shows_every_step_anywhere(
     assert wish.config is not None
     wish.config.write_text('source = "picamera://0"\n')
     before = tree(pi)
-    command.install("gate", wish.config, wish.model, dry_run=True)
+    with pytest.raises(typer.Exit) as ended:
+        command.install("gate", wish.config, wish.model, dry_run=True)
+    assert ended.value.exit_code == 14
     assert tree(pi) == before
     said = capsys.readouterr().err
     for word in ("systemd is not pid 1 here", "needs root",

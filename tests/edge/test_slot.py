@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,7 +16,14 @@ import pytest
 import sightpost_edge
 from sightpost_edge.bundle import Bundle
 from sightpost_edge.config import Site
-from sightpost_edge.errors import ConfigError, DiskFull, ModelError, StoreBusy
+from sightpost_edge.errors import (
+    ConfigError,
+    DiskFull,
+    LibraryError,
+    ModelError,
+    StoreBusy,
+    StoreError,
+)
 from sightpost_edge.models.folder import Installed, ModelFolder
 from sightpost_edge.models.opening import UNCLEAN
 from sightpost_edge.models.probation import OnProbation, Verdict
@@ -248,6 +256,144 @@ def test_going_back_needs_no_disk(folder: ModelFolder, monkeypatch: pytest.Monke
     again = Slot.open(folder.path)
     assert again.bundle.digest == old.digest
     again.close()
+
+
+def settle(slot: Slot, fits: Callable[[Bundle], object] = lambda bundle: None) -> None:
+    """What the loop does between two pictures, until a new model was taken over, or refused."""
+    slot._looked_s = 0.0
+    slot.tick()
+    if slot._coming is not None:
+        slot._coming.wait(10)
+        slot.change(fits)
+
+
+def test_a_model_that_no_picture_came_for_is_still_on_trial(folder: ModelFolder) -> None:
+    """Loaded at night, stopped before the morning: that is no unclean end."""
+    slot = Slot.open(folder.path)
+    new = install(folder, 2)
+    slot._looked_s = 0.0
+    slot.tick()
+    assert slot._coming is not None
+    slot.close()
+    again = Slot.open(folder.path)
+    assert (again.bundle.digest, again.on_trial) == (new.digest, True)
+    again.close()
+
+
+def test_a_note_that_the_disk_did_not_take_is_written_later(
+    folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A passed trial is not a roll-back at the next start because the disk was full that minute."""
+    new = install(folder, 2)
+    slot = Slot.open(folder.path)
+    slot.begin()
+    assert isinstance(slot.classifier, OnProbation)
+    slot.classifier._end(Verdict(True, "50 looks"))
+    written, tried = ModelFolder.trial_ended, threading.Event()
+
+    def full_at_first(*given: object, **named: object) -> object:
+        if not tried.is_set():
+            tried.set()
+            raise DiskFull("no space left")
+        return written(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ModelFolder, "trial_ended", full_at_first)
+    slot.tick()
+    assert tried.wait(10)
+    slot.close()
+    assert folder.state().ended(new.id) == "confirmed"
+
+
+def test_a_model_that_could_not_be_put_back_on_disk_is_not_taken_again(
+    folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It killed the run before; that the disk still names it is no reason to open it."""
+    old = folder.current()
+    folder.trial_begun(install(folder, 2))
+    monkeypatch.setattr(ModelFolder, "trial_ended", no_disk)
+    slot = Slot.open(folder.path)
+    for _ in range(2):
+        settle(slot)
+    assert old is not None
+    assert slot.bundle.digest == old.digest
+    slot.close()
+
+
+def test_a_machine_short_of_memory_is_not_the_models_fault(
+    folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on with what it has; the next start tries the new one again."""
+    slot = Slot.open(folder.path)
+    old, new = slot.bundle.digest, install(folder, 2)
+
+    def fail(self: ModelFolder, one: Installed, *, threads: int = 1) -> Bundle:
+        raise LibraryError("the model could not be tried in a process of its own (no memory)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelFolder, "open", fail)
+        settle(slot)
+        slot.close()
+    assert slot.bundle.digest == old
+    again = Slot.open(folder.path)
+    assert (again.bundle.digest, again.on_trial) == (new.digest, True)
+    again.close()
+
+
+def test_a_card_that_cannot_be_read_is_not_the_models_fault(
+    folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before goes on for now; the trial is not lost."""
+    old, new, opened = folder.current(), install(folder, 2), ModelFolder.open
+
+    def fail(self: ModelFolder, one: Installed, *, threads: int = 1) -> Bundle:
+        if one.id == new.id:
+            raise StoreError("cannot read it: Input/output error")
+        return opened(self, one, threads=threads)
+
+    assert old is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelFolder, "open", fail)
+        slot = Slot.open(folder.path)
+        slot.close()
+    assert slot.bundle.digest == old.digest
+    again = Slot.open(folder.path)
+    assert (again.bundle.digest, again.on_trial) == (new.digest, True)
+    again.close()
+
+
+def test_a_proven_model_that_the_rules_refuse_does_not_stay_current(folder: ModelFolder) -> None:
+    """Its owner chose it; the run goes on with what it has, and so does the next start."""
+    one = folder.current()
+    two = install(folder, 2)
+    folder.trial_ended(two)
+    slot = Slot.open(folder.path)
+    assert one is not None
+
+    def fits(bundle: Bundle) -> None:
+        if bundle.digest == one.digest:
+            raise ConfigError("the rules name a badger")
+
+    folder.switch(one, why="by hand")
+    settle(slot, fits)
+    slot.close()
+    assert slot.bundle.digest == two.digest
+    assert folder.current() == two
+    assert folder.state().trial is None
+    assert folder.state().outcomes[-1].why == "the rules name a badger"
+
+
+def test_a_trial_that_its_owner_spares_the_model_is_over_in_the_run_too(
+    folder: ModelFolder,
+) -> None:
+    """``model use --no-trial`` in the middle of it."""
+    slot = Slot.open(folder.path)
+    new = install(folder, 2)
+    settle(slot)
+    assert slot.on_trial
+    folder.switch(new, why="by hand", proven=True)
+    settle(slot)
+    assert (slot.on_trial, slot.bundle.digest) == (False, new.digest)
+    slot.close()
 
 
 def test_one_run_follows_a_folder(folder: ModelFolder) -> None:

@@ -135,6 +135,23 @@ def test_no_store_yet(tmp_path: Path) -> None:
         read_events(tmp_path)
 
 
+def test_a_lock_that_is_none_is_named(tmp_path: Path) -> None:
+    """A folder in the lock's place: that is what has to go, not the store."""
+    (tmp_path / "store.lock").mkdir()
+    with pytest.raises(StoreError, match=r"store\.lock: Is a directory"):
+        open_store(tmp_path)
+
+
+def test_a_database_of_no_bytes_is_begun(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A start on a full disk leaves one; the next run needs no other, and sets nothing aside."""
+    (tmp_path / "events.db").touch()
+    assert read_events(tmp_path) == []
+    with open_store(tmp_path) as store:
+        store.write(event())
+    assert [one.seq for one in read_events(tmp_path)] == [1]
+    assert "set aside" not in caplog.text
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder(tmp_path: Path) -> None:
     """The message names the folder and what to do."""

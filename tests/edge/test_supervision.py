@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,33 @@ def test_ready_only_when_a_picture_was_looked_at(address: str, manager: Manager)
     assert {line.split("=")[0] for line in rig.heard()} == {"STATUS"}
     rig.pass_s(0.25)
     assert "READY=1" in rig.heard()
+
+
+def test_ready_is_said_again_until_it_was_heard(address: str, manager: Manager) -> None:
+    """A manager under load: its queue is full, and what it does not hear it waits for in vain."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                other.sendto(b"X=1", address)
+    notifier = Notifier(address, 30.0)
+    watch = Supervisor(notifier, lambda: Counters(1, 1, 1), clock_s=lambda: 0.0, stacks=None)
+    for _ in range(3):
+        watch.beat()
+    assert not watch.ready
+    assert "READY=1" not in manager.heard()
+    watch.beat()
+    assert watch.ready
+    assert manager.heard() == ["READY=1", "WATCHDOG=1"]
+    watch.beat()
+    assert manager.heard() == []
+
+
+def test_a_notifier_knows_whether_it_was_heard(address: str, manager: Manager) -> None:
+    assert Notifier(address).ready()
+    manager.socket.close()
+    for deaf in (Notifier(address), Notifier(), Notifier("/no/such/socket")):
+        assert not deaf.ready()
 
 
 def test_alive_ten_times_per_watchdog(rig: Rig) -> None:

@@ -226,6 +226,25 @@ def test_what_helps_is_there(gathered: Gathered) -> None:
     assert {"passwords", "user names", "places and people", "tokens"} <= set(gathered.removed)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"v": 1, "armed": true, "threshold": null}',
+         {"v": 1, "armed": True, "threshold": None}),
+        ('{"v": 1, "armed": false, "note": "sesame-6", "sesame-7": 1}',
+         {"v": 1, "armed": False, "fields left out": 2}),
+        ('{"threshold": "sesame-6"}', {"fields left out": 1}),
+        ('["sesame-6"]', "it is no JSON object"), ('{"note": "sesame-6"', "it is no JSON object"),
+    ],
+)  # fmt: skip
+def test_of_control_only_what_a_run_reads(host: MadeUp, text: str, shown: object) -> None:
+    """Its other fields are nobody knows whose: neither their names nor their values go."""
+    (host.store / "control.json").write_text(text)
+    found = gathering._states(host)
+    assert found["control.json"] == shown
+    assert "sesame" not in json.dumps(found)
+
+
 def test_what_goes_and_what_stays_is_said(gathered: Gathered) -> None:
     """In the archive itself; our own libraries come first in the list of versions."""
     readme = gathered.files["README.txt"].decode()
@@ -410,10 +429,46 @@ def test_without_a_terminal_it_asks_for_yes(cli: Cli, tmp_path: Path) -> None:
     ("out", "says"), [("x.zip", "must end in .tar.gz"), ("none/x.tar.gz", "there is no folder")]
 )
 def test_a_wrong_place_is_refused_at_once(cli: Cli, tmp_path: Path, out: str, says: str) -> None:
-    """Before anything is looked at."""
+    """Before anything is looked at; no folder is made."""
     done = cli("support", "--yes", "--out", tmp_path / out)
     assert done.returncode == 2
     assert says in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--config", "{}/nope.toml"), "no config file at {}/nope.toml"),
+        (("--config", "{}/file/nope.toml"), "no config file at {}/file/nope.toml"),
+        (("no-station-of-this-name",), "there is no station no-station-of-this-name here"),
+    ],
+)
+def test_what_is_not_there_gives_no_archive(
+    cli: Cli, tmp_path: Path, words: tuple[str, ...], says: str
+) -> None:
+    """A mistyped name or path, by the words and the code that other commands have."""
+    (tmp_path / "file").touch()
+    named = [word.format(tmp_path) for word in words]
+    done = cli("support", *named, "--yes", "--out", tmp_path / "x.tar.gz")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says.format(tmp_path) in done.stderr
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("left", ["etc/sightpost/gate.toml", "var/lib/sightpost/gate/x"])
+def test_half_a_station_gives_an_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    """A config without a store, a store whose config is gone: that is what is to be found out."""
+    from sightpost_edge.commands.support import support
+
+    root = plant(tmp_path / "root", {left: ""})
+    host = MadeUp(root=root, station="gate", store=root / "var/lib/sightpost/gate", environ={})
+    monkeypatch.setattr("sightpost_edge.doctor.host.this_host", lambda *_words: host)
+    monkeypatch.setattr(gathering, "examine", lambda *_words: [])
+    support("gate", out=tmp_path / "x.tar.gz", yes=True)
+    assert (tmp_path / "x.tar.gz").stat().st_size > 500
 
 
 def test_the_whole_command(

@@ -1,6 +1,7 @@
 """The trial: a model that breaks its reader breaks a child process, and the reason is told."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from sightpost_edge import trial, tried
 from sightpost_edge.bundle import Bundle
-from sightpost_edge.errors import ContractMismatch, ModelError
+from sightpost_edge.errors import ContractMismatch, LibraryError, ModelError
 from sightpost_edge.testing import tiny_bundle, tiny_model
 from sightpost_edge.trial import remember, try_model, try_once
 
@@ -99,6 +100,19 @@ def test_what_the_child_may_not_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     )
     child(monkeypatch, trial.PROGRAM.split("from")[0] + probe)
     with pytest.raises(ModelError, match=r"\[0, 65536, 32\] True EFBIG"):
+        try_model(tiny_model())
+
+
+def test_a_child_that_cannot_be_started_is_not_the_models_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No memory for a fork: the model is not refused, and a service tries again."""
+
+    def no_fork(*given: object, **named: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(trial.subprocess, "Popen", no_fork)
+    with pytest.raises(LibraryError, match="temporarily unavailable"):
         try_model(tiny_model())
 
 

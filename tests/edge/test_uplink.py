@@ -1,10 +1,12 @@
 """The uplink without a broker: settings, waits, messages, the cursor, and who is sent when."""
 
+import errno
 import json
 import math
 import os
 import random
 import re
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightpost_edge import clock as clocks
+from sightpost_edge.commands.common import read_labels
 from sightpost_edge.control import Control, write_control
 from sightpost_edge.errors import ConfigError, MissingExtra, StoreError
 from sightpost_edge.live import Live
@@ -176,6 +179,40 @@ def test_a_run_can_refuse_at_its_start_what_would_never_work(
     with pytest.raises(MissingExtra) as caught:
         check_settings(secured(password))
     assert caught.value.hint == INSTALL
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENOMEM, errno.ENFILE])
+def test_a_disk_that_stutters_is_no_wrong_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """After a ConfigError a service is not started again: the station would be silent for good."""
+
+    def fail(*_args: object, **_named: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "password"
+    broker = MqttSettings(url="mqtts://b", ca_file=str(tmp_path / "ca.pem"))
+    with monkeypatch.context() as patch:
+        patch.setattr("ssl.create_default_context", fail)
+        with pytest.raises(StoreError, match="cannot read ca_file"):
+            check_settings(broker)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        with pytest.raises(StoreError, match="mqtt: cannot read") as caught:
+            secured(path).password()
+        with pytest.raises(StoreError, match="cannot read labels"):
+            read_labels(path)
+    assert caught.value.exit_code == 7
+
+
+def test_the_cure_of_a_password_file_can_be_pasted(tmp_path: Path) -> None:
+    """With a blank in its name."""
+    path = tmp_path / "pass word"
+    path.write_text(SECRET)
+    path.chmod(0o644)
+    with pytest.raises(ConfigError) as caught:
+        secured(path).password()
+    assert shlex.split(caught.value.hint) == ["chmod", "600", str(path)]
 
 
 def test_the_guide_names_the_package_as_the_error_does() -> None:

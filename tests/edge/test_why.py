@@ -112,6 +112,30 @@ def test_why_it_was_none_before(store: Path) -> None:
     assert REASONS["below threshold"] in said(found, "before")[0]
 
 
+def test_where_nothing_was_there_no_other_label_is_said_to_mean_that(
+    tmp_path: Path, model: Path
+) -> None:
+    """A story tells of no label that means nothing is there: blue is the surest of the others."""
+    empty = (0.15, 0.8, 0.05)
+    rules = Rules(threshold=0.7, leave=0.4, nothing=["green"])
+    folder = watched(
+        tmp_path / "store", model, *[empty] * 8, *[RED] * 12, *[empty] * 9, rules=rules
+    )
+    found = explain(folder, 1)
+    assert (found.before[0].reason, found.before[0].label) == ("nothing there", "blue")
+    told = said(found, "before")[0]
+    assert "nothing there. The surest label, smoothed over time, is one that means" in told
+    assert told.endswith("Of all others blue was the surest at the end.")
+    assert "(blue)" not in told
+
+
+def test_a_reason_is_told_with_its_label(store: Path) -> None:
+    """Where the reason is about one: the surest of all was not sure enough."""
+    (stretch, *_) = explain(store, 1).before
+    assert stretch.title == f"below threshold ({stretch.label})"
+    assert stretch.sentence == REASONS["below threshold"]
+
+
 def test_what_it_is_like(store: Path) -> None:
     """The snapshot, shown to the model again: scores, and the nearest photo is one of red."""
     found = explain(store, 1)

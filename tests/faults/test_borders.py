@@ -59,6 +59,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("run", "--model", "{model}", "--source", "synthetic://line", "--store", "{locked}/s"), 7),
         (("classify", "{model}", "{private}/a.jpg"), 3),
         (("inspect", "{private}/m.tflite"), 4),
+        (("run", "--model", "{private}/models", "--source", "synthetic://line"), 4),
+        (("bench", "{private}/m.tflite"), 4),
+        (("model", "list", "--store", "{private}"), 7),
+        (("support", "--out", "{private}/x.tar.gz"), 2),
     ],
 )
 def test_no_permission(world: Path, words: tuple[str, ...], code: int) -> None:

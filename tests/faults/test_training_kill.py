@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +54,18 @@ def train(
 @pytest.fixture(scope="module")
 def whole(
     train: Callable[..., "subprocess.Popen[str]"], tmp_path_factory: pytest.TempPathFactory
-) -> list[np.ndarray]:
-    """The weights of a run that nobody killed."""
+) -> Iterator[Future[Path]]:
+    """A run that nobody kills; it goes on beside the others."""
     out = tmp_path_factory.mktemp("whole") / "run"
     process = train(out)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return weights(out)
+
+    def finished() -> Path:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        return out
+
+    with ThreadPoolExecutor(1) as beside:
+        yield beside.submit(finished)
 
 
 def weights(run: Path) -> list[np.ndarray]:
@@ -108,7 +114,7 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in MOMENTS if name !
 
 @pytest.mark.parametrize("moment", ["first epoch", *SLOW])
 def test_a_killed_run_ends_bit_equal(
-    moment: str, train: Callable[..., "subprocess.Popen[str]"], whole: list[np.ndarray],
+    moment: str, train: Callable[..., "subprocess.Popen[str]"], whole: Future[Path],
     tmp_path: Path,
 ) -> None:  # fmt: skip
     """Weights equal to the last bit, and no photo decoded twice once its block was kept."""
@@ -119,7 +125,7 @@ def test_a_killed_run_ends_bit_equal(
     assert process.returncode == 0, errors
     if moment != "reading":
         assert "120 found decoded in the cache" in errors
-    for mine, theirs in zip(weights(run), whole, strict=True):
+    for mine, theirs in zip(weights(run), weights(whole.result()), strict=True):
         assert np.array_equal(mine, theirs)
     assert not (run / "unfinished").exists()
 

@@ -12,7 +12,7 @@ import pytest
 
 from ..workshop import colour_photos
 
-pytestmark = pytest.mark.workshop
+pytestmark = [pytest.mark.workshop, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 

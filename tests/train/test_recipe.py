@@ -27,7 +27,7 @@ def recipe(tmp_path: Path, text: str) -> TrainRecipe:
         ('backbone = "mobilnet_v2"', "unknown backbone", "mobilenet_v2"),
         ("epoch = 3", "unknown key 'epoch'", "epochs"),
         ("seed = -1", "seed lies", ""),
-        ('width = "wide"', "width must be float", ""),
+        ('width = "wide"', "width must be a number", ""),
         ("input_px = 8", "needs input_px >= 32", ""),
         ("test_share = 0.9", "at most 0.6|between 0 and 1", ""),
         ('augment = "wild"', "augment: unknown value 'wild'", "none"),

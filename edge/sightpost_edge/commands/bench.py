@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError, ModelError, SightpostError
+from ..errors import ConfigError, ModelError, SightpostError, looking_at
 from ..native import one_blas_thread
 
 if TYPE_CHECKING:
@@ -93,10 +93,12 @@ def find_models(paths: Sequence[Path]) -> Mapping[str, Path]:
     """
     files: list[Path] = []
     for path in paths:
-        found = sorted(path.glob("*.tflite")) if path.is_dir() else [path]
+        with looking_at(path, ModelError):
+            found = sorted(path.glob("*.tflite")) if path.is_dir() else [path]
+            is_file = bool(found) and found[0].is_file()
         if not found:
             raise ModelError(f"no .tflite files in {path}")
-        if not found[0].is_file():
+        if not is_file:
             raise ModelError(f"no model at {path}", hint="sightpost convert makes one from a run")
         files.extend(found)
     files = list(dict.fromkeys(files))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, looking_at
 
 if TYPE_CHECKING:
     from ..bulk import Answer
@@ -99,12 +99,10 @@ def _files(photos: list[Path]) -> list[Path]:
 
     files: list[Path] = []
     for path in photos:
-        try:
+        with looking_at(path, DataError):
             if not path.exists():
                 raise DataError(f"no photo or folder at {path}")
             found = list_photos(path) if path.is_dir() else [path]
-        except OSError as exc:
-            raise DataError(f"cannot look at {path}: {exc.strerror}") from exc
         if not found:
             raise DataError(f"no photos in {path}", hint="photos are .jpg, .png, .webp, .bmp, .tif")
         files.extend(found)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..durable import unreadable
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def read_labels(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as exc:
-        raise ConfigError(f"cannot read labels from {path}: {exc.strerror}") from exc
+        raise unreadable(path, exc, what="cannot read labels from ") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path} is not UTF-8 text") from exc
     labels = [line.strip() for line in lines if line.strip()]

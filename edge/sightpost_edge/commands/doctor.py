@@ -55,7 +55,7 @@ def doctor(
     if json:
         print(jsonlib.dumps(_facts(findings, mended), indent=1, ensure_ascii=False))
     else:
-        _print(findings, fix=fix)
+        _print(findings, "" if fix else host.again.replace("sightpost", host.sightpost, 1))
     if worst(findings) == "fault":
         raise typer.Exit(FAULTY)
 
@@ -124,8 +124,9 @@ def _facts(findings: "list[Finding]", mended: list[str]) -> dict[str, object]:
     }
 
 
-def _print(findings: "list[Finding]", *, fix: bool) -> None:
-    """What is well is only counted: ``--json`` has it."""
+def _print(findings: "list[Finding]", again: str) -> None:
+    """What is well is only counted: ``--json`` has it. ``again`` is how to ask for the mending, ""
+    where it was done."""
     for group, members in groupby(findings, key=lambda one: one.group):
         told = list(members)
         fine = sum(one.level == "ok" for one in told)
@@ -133,7 +134,7 @@ def _print(findings: "list[Finding]", *, fix: bool) -> None:
         for one in told:
             if one.level != "ok":
                 _print_one(one)
-    print(_summary(findings, fix=fix))
+    print(_summary(findings, again))
 
 
 def _print_one(one: "Finding") -> None:
@@ -146,14 +147,14 @@ def _print_one(one: "Finding") -> None:
         margin = " " * len(margin)
 
 
-def _summary(findings: "list[Finding]", *, fix: bool) -> str:
+def _summary(findings: "list[Finding]", again: str) -> str:
     from ..doctor.finding import LEVELS
     from ..doctor.mend import mendable
 
     counted = Counter(one.level for one in findings)
     words = [_counted(counted[level], level) for level in reversed(LEVELS) if counted[level]]
     could = len(mendable(findings))
-    offer = f"; sightpost doctor --fix mends {could} of them" if could and not fix else ""
+    offer = f"; {again} --fix mends {could} of them" if could and again else ""
     return f"{', '.join(words)}{offer}"
 
 

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, looking_at
 
 if TYPE_CHECKING:
     from ..store.queries import EventFilter
 
-Store = Annotated[Path | None, typer.Option(help="The store's folder, if not the usual one.")]
+Store = Annotated[
+    # Typer's own check of permission knows neither our exit codes nor sudo.
+    Path | None,
+    typer.Option(readable=False, help="The store's folder, if not the usual one."),
+]
 Label = Annotated[str, typer.Option(help="Only events with this label.")]
 Since = Annotated[
     str, typer.Option(help="Only events from then on: 2026-11-21, 2026-11-21T18:00, 2h, today.")
@@ -51,10 +55,12 @@ def check_parent(to: Path) -> None:
     """A mistyped path makes no folders: one rule for all that is written.
 
     Raises:
-        ConfigError: the folder in which ``to`` shall lie is not there.
+        ConfigError: the folder in which ``to`` shall lie is not there, or closed.
     """
     parent = to.absolute().parent
-    if not parent.is_dir():
+    with looking_at(parent, ConfigError):
+        is_there = parent.is_dir()
+    if not is_there:
         raise ConfigError(f"there is no folder {parent}", hint=f"make it: mkdir -p {parent}")
 
 

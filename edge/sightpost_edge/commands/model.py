@@ -1,14 +1,15 @@
 """``sightpost model``: new models for a station, and the way back."""
 
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import ModelError, SightpostError
+from ..errors import ModelError, SightpostError, StoreError, looking_at
 from .event_options import many, say
 from .model_hints import Guided
 
@@ -24,7 +25,8 @@ model = typer.Typer(
 )
 
 Store = Annotated[
-    Path | None, typer.Option(help="The store's folder; a service's: /var/lib/sightpost/NAME.")
+    Path | None,
+    typer.Option(readable=False, help="The store's folder; a service's: /var/lib/sightpost/NAME."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The same as one JSON object.")]
 
@@ -152,7 +154,10 @@ def _folder(store: Path | None) -> "ModelFolder":
     from ..store import default_folder
 
     keep_private()
-    return ModelFolder((store or default_folder()) / MODELS)
+    path = (store or default_folder()) / MODELS
+    with looking_at(path, StoreError), suppress(FileNotFoundError):
+        os.scandir(path).close()  # or what is closed to this user would seem to be empty
+    return ModelFolder(path)
 
 
 def _as_owner(folder: "ModelFolder") -> "ModelFolder":

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer.core
 
-from ..errors import SightpostError, UpdateRefused
+from ..errors import SightpostError, SignatureRefused, UpdateRefused
 
 _COMMAND = re.compile(r"\bsightpost model (install|list|rollback|trust|use)\b")
 _FIELD = re.compile(r"([a-z_0-9]+): ")
@@ -60,5 +60,5 @@ def _installed() -> str:
 
 def _kind(exc: SightpostError) -> str:
     """The field that does not hold, else what kind of failure it is."""
-    found = _FIELD.match(str(exc)) if isinstance(exc, UpdateRefused) else None
+    found = _FIELD.match(str(exc)) if isinstance(exc, UpdateRefused | SignatureRefused) else None
     return found[1] if found else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(exc).__name__).lower()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import ModelError, looking_at
 from ..native import one_blas_thread
 
 if TYPE_CHECKING:
@@ -31,9 +32,12 @@ TWICE_S = 1.0
 
 
 def run(
+    # Not readable=True, which is Typer's default: it knows neither our exit codes nor sudo.
     model: Annotated[
         Path | None,
-        typer.Option(help="The Bundle to run, or a folder that `sightpost model` manages."),
+        typer.Option(
+            readable=False, help="The Bundle to run, or a folder that `sightpost model` manages."
+        ),
     ] = None,
     source: Annotated[
         str,
@@ -45,7 +49,9 @@ def run(
     threshold: Annotated[
         float | None, typer.Option(help="Confidence from which predictions and events count.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A site.toml; options win over it.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(readable=False, help="A site.toml; options win over it.")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Label file, for a .tflite that is not a Bundle.")
     ] = None,
@@ -53,7 +59,9 @@ def run(
         Path | None,
         typer.Option("--log", help="Log predictions to this .jsonl or .csv file (rotated)."),
     ] = None,
-    store: Annotated[Path | None, typer.Option(help="Folder for events and snapshots.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(readable=False, help="Folder for events and snapshots.")
+    ] = None,
     loop: Annotated[
         bool, typer.Option("--loop", help="Start a recording again at its end.")
     ] = False,
@@ -125,13 +133,27 @@ def _watch(site: "Site", *, config: Path | None, json: bool) -> None:
 
 
 def _model(site: "Site") -> "Bundle | Slot":
-    from ..models.slot import Slot
+    from ..models.trust import MODELS
     from .common import open_bundle
 
-    if Path(site.model).is_dir():
-        return Slot.open(Path(site.model), threads=site.threads)
-    labels = Path(site.labels) if site.labels else None
-    return open_bundle(Path(site.model), labels, threads=site.threads)
+    path, labels = Path(site.model), Path(site.labels) if site.labels else None
+    with looking_at(path, ModelError):
+        is_folder = path.is_dir() or (path.name == MODELS and not path.exists())
+    if is_folder:
+        return _followed(path, site.threads)
+    return open_bundle(path, labels, threads=site.threads)
+
+
+def _followed(models: Path, threads: int) -> "Slot":
+    from ..models.slot import Slot
+    from ..models.trust import MODELS
+    from .model_hints import pasted
+
+    try:
+        return Slot.open(models, threads=threads)
+    except ModelError as exc:
+        exc.hint = pasted(exc.hint, models.parent if models.name == MODELS else None)
+        raise
 
 
 def _say(health: "Health") -> None:

@@ -13,6 +13,7 @@ import typer
 from .event_options import many, say
 
 if TYPE_CHECKING:
+    from ..errors import SightpostError
     from ..service.machine import Machine
     from ..service.places import Places
     from ..service.standing import Standing, Unit
@@ -58,22 +59,30 @@ def install(
     """Install a station as a service and start it; needs sudo.
 
     Everything is checked first. What is as it should be is left alone: repeat it after a change of
-    the config or of the program.
+    the config or of the program. Where it would be refused here, a dry run ends with that code.
     """
     from ..service.places import Places
     from ..service.plan import carry_out, install_steps
     from ..service.wish import Wish, consider, read_site
 
+    doubts: list[SightpostError] = []
+
+    def doubt(exc: "SightpostError") -> None:
+        say(f"this would be refused: {exc}\n  hint: {exc.hint}")
+        doubts.append(exc)
+
     wish = Wish(Places(name), config, model, key, reboot)
     if config is not None:
         read_site(_this(dry_run=dry_run), wish)  # its faults come before the machine's
     machine = _machine(dry_run=dry_run)
-    station = consider(machine, wish, say if dry_run else None)
+    station = consider(machine, wish, doubt if dry_run else None)
     steps = install_steps(machine, station)
     done = carry_out(machine, name, steps, say, dry_run=dry_run)
     _count(done, dry_run=dry_run)
     if not dry_run:
         _status(machine, station.places, json=False)
+    elif doubts:
+        raise typer.Exit(doubts[0].exit_code)
 
 
 @service.command()
@@ -117,15 +126,15 @@ def uninstall(
 ) -> None:
     """Stop a station and take it out of systemd; data and config stay. Needs sudo."""
     from ..service.places import need_station
-    from ..service.plan import carry_out, data, uninstall_steps
+    from ..service.plan import carry_out, left, uninstall_steps
 
     machine = _machine(dry_run=dry_run)
     places = need_station(machine, name)
     steps = uninstall_steps(machine, places, delete_data=delete_data)
     _count(carry_out(machine, name, steps, say, dry_run=dry_run), dry_run=dry_run)
-    left = [place for place in data(places) if machine.path(place).exists()]
-    if left and not dry_run:
-        say(f"left: {', '.join(left)}; --delete-data removes them")
+    if not dry_run and (found := left(machine, places)):
+        more = ", where a disk is mounted" if delete_data else "; --delete-data removes them"
+        say(f"left: {', '.join(found)}{more}")
 
 
 def _machine(*, dry_run: bool) -> "Machine":
@@ -173,6 +182,8 @@ def _count(done: int, *, dry_run: bool) -> None:
         say("nothing to do")
     elif dry_run:
         say(f"{many(done, 'step')} would be done, nothing was")
+    else:
+        say(f"{many(done, 'step')} done")
 
 
 def _status(machine: "Machine", places: "Places", *, json: bool) -> bool:

@@ -38,6 +38,7 @@ def support(
     path = _path(out, name)
     _may_ask_or(yes)
     host = this_host(name, config)
+    _check_there(host, config)
     gathered = _gathered(host)
     content = packed(gathered.files)
     _show(gathered, path, len(content))
@@ -57,7 +58,7 @@ def _path(out: Path | None, name: str) -> Path:
     """
     from .. import clock
     from ..doctor.mounts import takes_no_writes
-    from ..errors import ConfigError
+    from ..errors import ConfigError, looking_at
     from ..service.places import Places
     from .event_options import check_parent
 
@@ -68,8 +69,9 @@ def _path(out: Path | None, name: str) -> Path:
         out = Path(f"sightpost-support{about}-{clock.now():%Y%m%dT%H%M%SZ}.tar.gz")
     if not out.name.endswith((".tar.gz", ".tgz")):
         raise ConfigError(f"{out} must end in .tar.gz", hint="that is what it will be")
-    if out.is_dir():
-        raise ConfigError(f"{out} is a folder")
+    with looking_at(out, ConfigError):
+        if out.is_dir():
+            raise ConfigError(f"{out} is a folder")
     check_parent(out)
     if takes_no_writes(out.absolute().parent):
         raise ConfigError(
@@ -79,6 +81,28 @@ def _path(out: Path | None, name: str) -> Path:
     if not os.access(out.absolute().parent, os.W_OK):
         raise ConfigError(f"no permission to write into {out.absolute().parent}", hint="--out FILE")
     return out
+
+
+def _check_there(host: "Host", config: Path | None) -> None:
+    """A mistyped name gives no report of a station that does not exist. What is there and broken is
+    gathered; so is a store whose config is gone.
+
+    Raises:
+        ConfigError: there is no such station, or no such config.
+    """
+    from ..errors import ConfigError
+    from ..service.machine import Machine
+    from ..service.places import need_station
+
+    if host.station:
+        need_station(Machine(root=host.root), host.station)
+    if config is not None:
+        try:
+            config.stat()
+        except (FileNotFoundError, NotADirectoryError) as exc:
+            raise ConfigError(f"no config file at {config}") from exc
+        except OSError:
+            return  # it may not be looked at: the archive says so
 
 
 def _may_ask_or(yes: bool) -> None:

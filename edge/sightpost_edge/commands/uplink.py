@@ -19,10 +19,11 @@ log = logging.getLogger("sightpost")
 
 def uplink(
     config: Annotated[
-        Path, typer.Option(help="The site.toml whose [mqtt] table names the broker.")
+        Path,
+        typer.Option(readable=False, help="The site.toml whose [mqtt] table names the broker."),
     ],
     store: Annotated[
-        Path | None, typer.Option(help="The store's folder, if not the config's.")
+        Path | None, typer.Option(readable=False, help="The store's folder, if not the config's.")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Send what waits, then end.")] = False,
     forget: Annotated[
@@ -38,7 +39,7 @@ def uplink(
     its own, or for sending now and then.
     """
     from ..durable import keep_private
-    from ..store.outbox import store_id
+    from ..store.outbox import count_waiting, store_id
     from ..uplink.service import only_one, send_waiting
 
     keep_private()
@@ -51,7 +52,9 @@ def uplink(
             _take_back(site, is_ending)
         elif once:
             taken = send_waiting(_open(site), is_ending)
-            print(f"sightpost: {taken} messages sent", file=sys.stderr)
+            left = count_waiting(site.store_folder)
+            waits = f", {left} wait for the next time" if left else ""
+            print(f"sightpost: {taken} messages sent{waits}", file=sys.stderr)
         else:
             _serve(_open(site), is_ending)
 

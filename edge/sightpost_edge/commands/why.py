@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 def why(
     event: Annotated[int, typer.Argument(help="The event's number, as listed.")],
     store: Annotated[
-        Path | None, typer.Option(help="The store's folder, if not the usual one.")
+        Path | None,
+        typer.Option(readable=False, help="The store's folder, if not the usual one."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Its model, if that is not where the run found it.")
+        Path | None,
+        typer.Option(readable=False, help="Its model, if that is not where the run found it."),
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Draw all of it to this PNG.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,

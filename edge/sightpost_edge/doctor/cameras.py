@@ -3,17 +3,21 @@
 import errno
 import os
 import re
+import shlex
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ..masking import without_password
 from .access import check_access
 from .devices import devices, wanted_device
 from .finding import Finding, Level, as_fix
 from .holders import Holder, holders
 from .host import Host
+from .picamera import absence
 from .picture import Seen, look
+from .unseen import is_shut, unseen
 
 if TYPE_CHECKING:
     from ..live import Live
@@ -32,7 +36,7 @@ def check_devices(host: Host) -> Iterator[Finding]:
             name, "fault", f"no camera at {wanted}; {others}",
             why="the station cannot start; after unplugging a camera may come back with another "
             "number",
-            fix=f"ls -l /dev/v4l/by-id/ && {host.sudo(f'nano {host.config}')}"
+            fix=f"ls -l /dev/v4l/by-id/ && {host.sudo(f'nano {_config(host)}')}"
             if found else "lsusb",
         )  # fmt: skip
         return
@@ -44,6 +48,10 @@ def check_devices(host: Host) -> Iterator[Finding]:
             why="numbers are given in the order in which cameras answer",
             fix=f'Set source = "{lasting}" in {host.config}',
         )  # fmt: skip
+
+
+def _config(host: Host) -> str:
+    return shlex.quote(str(host.config or "site.toml"))
 
 
 def _lasting_name(host: Host, wanted: str | None) -> str:
@@ -76,12 +84,10 @@ def check_busy(host: Host) -> Iterator[Finding]:
     for one in ours:
         yield Finding(name, "ok", f"{one.file} is held by this station's run ({one.pid})")
     if not found:
-        yield Finding(
-            name, "ok" if all_seen else "note", "nobody holds a camera"
-            + ("" if all_seen else ", as far as this user can see"),
-            why="" if all_seen else "other users' programs are seen by root only",
-            fix="" if all_seen else f"sudo sightpost doctor {host.station}".strip(),
-        )  # fmt: skip
+        if all_seen:
+            yield Finding(name, "ok", "nobody holds a camera")
+        else:
+            yield unseen(host, name, "other users' programs", "one of them may hold the camera")
 
 
 def _matters_not(host: Host, holder: Holder) -> bool:
@@ -111,12 +117,15 @@ def check_stream(host: Host) -> Iterator[Finding]:
     if address is None:
         yield Finding(name, "ok", "no network camera is asked for")
         return
-    place = f"{address[0]}:{address[1]}"
+    misread = _may_be_misread(host.site.source if host.site else "")
+    place = "the camera" if misread else f"{address[0]}:{address[1]}"
     refused = _reached(host)
     if refused is None:
         yield Finding(name, "ok", f"{place} answers")
         return
     what, fix = refused
+    if misread:
+        fix = "If the password in source has / ? or # in it, write %2F, %3F or %23 for them"
     yield Finding(
         name, "fault", f"{place}: {what}", why="the station sees nothing until it answers", fix=fix
     )
@@ -135,6 +144,11 @@ def _address(host: Host) -> tuple[str, int] | None:
     return (parts.hostname, port) if parts.hostname else None
 
 
+def _may_be_misread(source: str) -> bool:
+    """Whether what is taken for host and port may be a user and the first half of a password."""
+    return "@" not in urlsplit(source).netloc and "***@" in without_password(source)
+
+
 def _reached(host: Host) -> tuple[str, str] | None:
     """What keeps us from the network camera and its fix; None where nothing does."""
     address = _address(host)
@@ -142,12 +156,13 @@ def _reached(host: Host) -> tuple[str, str] | None:
 
 
 def _refusal(host: Host, hostname: str, port: int) -> tuple[str, str] | None:
+    typed = shlex.quote(hostname)
     try:
         socket.create_connection((hostname, port), timeout=REACHED_S).close()
     except socket.gaierror:
-        return "no such name in this network", f"getent hosts {hostname}"
+        return "no such name in this network", f"getent hosts {typed}"
     except TimeoutError:
-        return f"no answer within {REACHED_S:g} s", f"ping -c 3 {hostname}"
+        return f"no answer within {REACHED_S:g} s", f"ping -c 3 {typed}"
     except ConnectionRefusedError:
         return (
             "the device is there and offers no stream at this port",
@@ -157,7 +172,7 @@ def _refusal(host: Host, hostname: str, port: int) -> tuple[str, str] | None:
     except OSError as exc:
         if exc.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
             return "it cannot be reached from this network", "ip -br address; ip route"
-        return exc.strerror or str(exc), f"ping -c 3 {hostname}"
+        return exc.strerror or str(exc), f"ping -c 3 {typed}"
     return None
 
 
@@ -174,6 +189,8 @@ def check_picture(host: Host) -> Iterator[Finding]:
         )  # fmt: skip
     if live is not None:
         yield _of_a_run(live)
+    elif is_shut(host.store):
+        yield unseen(host, name, "what the camera shows", "a run may hold it, and tells others not")
     elif absent := _is_absent(host):
         yield Finding(name, "ok", f"no picture was taken: {absent} says why")
     elif host.site is None or not host.site.source:
@@ -187,7 +204,7 @@ def _is_absent(host: Host) -> str:
     wanted = wanted_device(host)
     if wanted is not None and not host.exists(wanted):
         return "cameras.devices"
-    return "cameras.stream" if _reached(host) else ""
+    return absence(host) or ("cameras.stream" if _reached(host) else "")
 
 
 def _of_a_run(live: "Live") -> Finding:

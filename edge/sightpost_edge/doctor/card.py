@@ -1,12 +1,14 @@
 """How worn the card is, and what wears it; part of the checks of ``storage``."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .finding import Finding
 from .host import Host
 from .mounts import Mount, existing, mount_of
+from .unseen import unseen
 
 _TIMES_WRITTEN = 100
 """Cheap cards are sold for some hundred rewrites."""
@@ -57,10 +59,9 @@ def check_errors(host: Host) -> Iterator[Finding]:
     """What the kernel has met while reading and writing."""
     lines = kernel_log(host)
     if lines is None:
-        yield Finding(
-            "storage.errors", "note", "the kernel's log may not be read here",
-            "errors of the card would be in it", "sudo sightpost doctor",
-        )  # fmt: skip
+        yield unseen(
+            host, "storage.errors", "the kernel's log", "errors of the card would be there"
+        )
         return
     found = [line for line in lines if _TROUBLE.search(line)]
     if not found:
@@ -102,11 +103,16 @@ def check_swap(host: Host) -> Iterator[Finding]:
         yield Finding("storage.swap", "ok", "no memory is swapped to a card")
         return
     dphys = host.exists("/etc/dphys-swapfile")
-    off = "sudo systemctl disable --now dphys-swapfile" if dphys else f"sudo swapoff {on_card[0]}"
+    off = (
+        "sudo systemctl disable --now dphys-swapfile"
+        if dphys
+        else f"sudo swapoff {shlex.quote(on_card[0])}"
+    )
     yield Finding(
         "storage.swap", "note", f"memory is swapped to the card ({', '.join(on_card)})",
         "each time memory runs short the card is written; compressed memory (zram) is not",
-        f"{off}\nsudo apt install systemd-zram-generator",
+        f"{off}\nsudo apt install -y systemd-zram-generator" if host.has_systemd else
+        f"sudo swapoff {shlex.quote(on_card[0])}",
     )  # fmt: skip
 
 

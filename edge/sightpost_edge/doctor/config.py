@@ -1,6 +1,7 @@
 """Whether the station's config can be read: everything else is looked at as it says."""
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from ..masking import without_password
 from .finding import Finding
 from .host import CONFIG_FOLDER, Host
 from .service import installing
+from .unseen import unseen
 
 
 def check_file(host: Host) -> Iterator[Finding]:
@@ -21,11 +23,8 @@ def check_file(host: Host) -> Iterator[Finding]:
             why="numpy or OpenCV cannot be loaded; neither camera, model nor broker is looked at",
         )  # fmt: skip
     elif (host.site is None or host.trouble) and _is_hidden(host.config):
-        yield Finding(
-            "config.file", "note", f"{host.config} may be read by root and the service only",
-            why="neither camera, model nor broker is looked at",
-            fix=f"sudo sightpost doctor {host.station or f'--config {host.config}'}",
-        )  # fmt: skip
+        why = "neither camera, model nor broker is looked at"
+        yield unseen(host, "config.file", f"the config {host.config}", why)
     elif host.site is None or host.trouble:
         yield Finding(
             "config.file", "fault", host.trouble or f"{host.config} cannot be read",
@@ -45,7 +44,7 @@ def _none_named(host: Host) -> Finding:
     return Finding(
         "config.file", "note", f"there are stations here: {', '.join(stations)}",
         why="without a name neither camera, model nor broker is looked at",
-        fix=f"sightpost doctor {stations[0]}",
+        fix=f"sightpost doctor {shlex.quote(stations[0])}",
     )  # fmt: skip
 
 
@@ -62,15 +61,20 @@ def _mend(host: Host, path: Path) -> str:
     except FileNotFoundError:
         if host.station:
             return installing(host)
-        return f"ls {path.parent}"
+        return f"ls {_quoted(path.parent)}"
     except OSError:
-        return f"ls -l {path}"
-    return host.sudo(f"nano {path}")
+        return f"ls -l {_quoted(path)}"
+    return host.sudo(f"nano {_quoted(path)}") + (f"  # {host.hint}" if host.hint else "")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def check_secrets(host: Host) -> Iterator[Finding]:
     """A camera's password in the config is nobody else's business."""
-    if host.config is None or host.site is None or "@" not in host.site.source:
+    source = host.site.source if host.site else ""
+    if host.config is None or without_password(source) == source:
         yield Finding("config.secrets", "ok", "the config holds no password")
         return
     try:
@@ -81,7 +85,7 @@ def check_secrets(host: Host) -> Iterator[Finding]:
         yield Finding(
             "config.secrets", "warning", f"everybody can read {host.config}: it has a password",
             why="any program on this machine can look through the camera",
-            fix=host.sudo(f"chmod o-rwx {host.config}"), safe=True,
+            fix=host.sudo(f"chmod o-rwx {_quoted(host.config)}"), safe=True,
         )  # fmt: skip
     else:
         yield Finding("config.secrets", "ok", f"{host.config} is not for everybody to read")

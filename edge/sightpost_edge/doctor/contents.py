@@ -11,10 +11,13 @@ from ..store.ballast import Ballast, Space, size_of
 from ..store.database import DATABASE, wal_reset_bug
 from ..store.inspection import why_unusable
 from ..store.quarantine import held
+from . import remains
 from .finding import Finding, as_fix
 from .host import Host
 from .mounts import is_readonly
-from .stored import is_shut, pictures, rate
+from .remains import is_blank
+from .stored import pictures, rate
+from .unseen import is_shut, skipped, unseen
 
 Check = Callable[[Host], Iterator[Finding]]
 
@@ -26,8 +29,8 @@ def check_database(host: Host) -> Iterator[Finding]:
     """Read only; a damaged one is set aside by the next run, not lost."""
     path = host.store / DATABASE
     name = "storage.database"
-    if not size_of(path):
-        yield Finding(name, "ok", f"no events in {host.shown(host.store)} yet")
+    if is_blank(path):
+        yield remains.of_none(host)
         return
     if is_readonly(host, host.store):
         what = "not looked at: its file system is read-only, as storage.filesystem says"
@@ -47,10 +50,9 @@ def check_database(host: Host) -> Iterator[Finding]:
         return
     if reason:
         yield Finding(
-            name, "fault", f"{host.shown(path)} is damaged: {reason}",
+            name, "fault", f"{host.shown(path)} is damaged: {reason.splitlines()[-1]}",
             "the next start sets it aside and begins a new one; its pictures stay",
-            f"sqlite3 {_shown(host)}/{DATABASE} .recover > rescued.sql"
-            + (f"\nsudo systemctl restart sightpost@{host.station}" if host.station else ""),
+            remains.rescue(host, DATABASE),
         )  # fmt: skip
     else:
         yield Finding(name, "ok", f"{host.shown(path)} is sound ({size_of(path) / 1e6:.1f} MB)")
@@ -68,7 +70,7 @@ def check_quarantine(host: Host) -> Iterator[Finding]:
         f"{sum(aside.values()) / 1e6:.1f} MB",
         "their events are not listed; and what damaged them, a worn card or a weak supply, may "
         "still be there",
-        f"sqlite3 {_shown(host)}/{largest} .recover | sqlite3 rescued.db",
+        remains.rescue(host, largest),
     )  # fmt: skip
 
 
@@ -138,7 +140,7 @@ def check_sqlite(host: Host) -> Iterator[Finding]:
         yield Finding(
             "storage.sqlite", "fault", f"SQLite {version} was built without threads or without "
             "its write-ahead log", "the store writes in a thread of its own, through that log",
-            "sudo apt install --reinstall python3 libsqlite3-0",
+            "sudo apt install -y --reinstall python3 libsqlite3-0",
         )  # fmt: skip
     elif wal_reset_bug(_sqlite()):
         yield Finding(
@@ -177,13 +179,9 @@ def _inside(check: Check) -> Check:
         if not is_shut(host.store):
             yield from check(host)
         elif name == "storage.database":
-            yield Finding(
-                name, "note", f"{host.shown(host.store)} may not be read by this user",
-                "whether the events are well is not known",
-                f"sudo sightpost doctor {host.station}".rstrip(),
-            )  # fmt: skip
+            yield unseen(host, name, f"the store {_shown(host)}")
         else:
-            yield Finding(name, "ok", "not looked at: the store may not be read by this user")
+            yield skipped(name)
 
     return look
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from .. import clock
-from ..errors import ConfigError, first_line
+from ..errors import ConfigError, StoreError, first_line
 from ..uplink.mqtt import OFFLINE, Topics
 from ..uplink.settings import MqttSettings
 from . import broker
 from .finding import Finding, as_fix
 from .host import Host
 from .login import password_of, renewal, settings_of
+from .unseen import unseen
 
 _SOON = timedelta(days=14)
 _NOT_YET, _EXPIRED, _OTHER_NAMES = 9, 10, (62, 64)
@@ -46,7 +47,7 @@ def _unknown(host: Host, settings: MqttSettings) -> Finding | None:
         return None
     return Finding(
         _NAME, "fault", f"the name {settings.host} cannot be resolved", _WAIT,
-        f"getent hosts {settings.host}\nresolvectl status",
+        f"getent hosts {shlex.quote(settings.host)}\nresolvectl status",
     )  # fmt: skip
 
 
@@ -57,13 +58,14 @@ def _silent(host: Host, settings: MqttSettings) -> Finding | None:
         return Finding(
             _NAME, "fault", f"{settings.address} refuses the connection: no broker listens there",
             _WAIT, f"Check host and port of url in [mqtt] of {host.config or 'the config'}, and "
-            "that the broker runs there and listens to the network: systemctl status mosquitto; a "
-            "mosquitto without a listener in its settings hears its own machine only",
+            "that the broker runs there and listens to the network: a mosquitto without a "
+            "listener in its settings hears its own machine only",
         )  # fmt: skip
     except OSError as exc:
         return Finding(
             _NAME, "fault", f"{settings.address} does not answer ({exc.strerror or exc})", _WAIT,
-            f"ping -c 3 {settings.host}\nsystemctl status mosquitto  # on the broker's machine",
+            f"ping -c 3 {shlex.quote(settings.host)}\n"
+            "systemctl status mosquitto  # on the broker's machine",
         )  # fmt: skip
     return None
 
@@ -74,7 +76,7 @@ def _unproven(settings: MqttSettings) -> Finding | None:
         until = broker.shake_hands(settings)
     except ssl.SSLCertVerificationError as exc:
         return _untrusted(settings, exc)
-    except ConfigError as exc:
+    except (ConfigError, StoreError) as exc:
         return Finding(_NAME, "fault", str(exc), "nothing is sent", as_fix(exc.hint))
     except OSError as exc:
         return Finding(
@@ -124,10 +126,9 @@ def _entered(host: Host, settings: MqttSettings) -> Iterator[Finding]:
                       "journalctl -u mosquitto -n 50  # on the broker's machine")  # fmt: skip
         return
     if settings.username and password is None and found.code in _LOGIN:
-        yield Finding(
-            _NAME, "note", f"{settings.address} is reached; its password may not be read here",
+        yield unseen(
+            host, _NAME, f"the password for {settings.address}, which is reached",
             "whether the broker lets the station in is not known",
-            f"sudo sightpost doctor {host.station}".rstrip(),
         )  # fmt: skip
     elif found.code:
         yield _refused(host, settings, found)
@@ -184,7 +185,7 @@ def _present(
         _NAME, "warning", f"the station runs, and {settings.address} {known}",
         "Home Assistant shows all of it as unavailable",
         host.sudo(f"systemctl restart sightpost-uplink@{host.station}") if host.station
-        else f"sightpost uplink --config {host.config}",
+        else f"sightpost uplink --config {shlex.quote(str(host.config))}",
     )  # fmt: skip
 
 
@@ -198,7 +199,8 @@ def _topics(host: Host, settings: MqttSettings) -> Topics | None:
 
 def _show_certificate(settings: MqttSettings) -> str:
     return (
-        f"openssl s_client -connect {settings.address} -servername {settings.host} </dev/null | "
+        f"openssl s_client -connect {shlex.quote(settings.address)} "
+        f"-servername {shlex.quote(settings.host)} </dev/null | "
         "openssl x509 -noout -subject -issuer -dates -ext subjectAltName"
     )
 

@@ -13,6 +13,7 @@ from functools import partial
 from ..errors import first_line
 from .finding import Finding
 from .host import Host
+from .unseen import gathered, unseen
 
 Check = Callable[[Host], Iterable[Finding]]
 
@@ -21,6 +22,8 @@ MODULES = (
     "time", "storage", "network", "unit", "known",
 )  # fmt: skip
 """Modules of this package, in the order in which people read them; each has its ``CHECKS``."""
+_OF_SYSTEMD = re.compile(r"(?:sudo )?(?:systemctl|journalctl|timedatectl|loginctl|resolvectl)\b")
+_ELSEWHERE = "# on the broker's machine"
 LONGEST_S = 45.0
 """A check that takes longer is left behind in its thread: a read from a dead disk never returns."""
 
@@ -58,18 +61,31 @@ def examine(
         if not wanted or name in wanted:
             on_check(name)
             found.extend(_guarded(name, check, host, longest_s))
-    return [_exact(one, host) for one in found]
+    return [_exact(one, host) for one in gathered(found, host)]
 
 
 def _exact(finding: Finding, host: Host) -> Finding:
-    """Its commands as they can be typed here: ``sightpost`` alone may not be found, and root needs
-    no sudo, which small systems lack.
+    """Its commands as they can be typed here: ``sightpost`` alone may not be found, root needs no
+    sudo, which small systems lack, and without systemd its programs do nothing.
     """
-    program = rf"\g<1>{host.sightpost} "
-    fix = re.sub(r"^(sudo )?sightpost ", program, finding.fix, flags=re.MULTILINE)
+
+    def typed(found: re.Match[str]) -> str:
+        return f"{found[1] or ''}{host.sightpost} "
+
+    fix = re.sub(r"^(sudo )?sightpost ", typed, finding.fix, flags=re.MULTILINE)
     if host.is_root:
         fix = re.sub(r"^sudo ", "", fix, flags=re.MULTILINE)
-    return finding if fix == finding.fix else replace(finding, fix=fix)
+    possible = fix if host.has_systemd else _without_systemd(fix)
+    return replace(finding, fix=possible, safe=finding.safe and possible == fix)
+
+
+def _without_systemd(fix: str) -> str:
+    """The other commands; where there are none a sentence."""
+    lines = fix.splitlines()
+    others = [line for line in lines if not _OF_SYSTEMD.match(line) or _ELSEWHERE in line]
+    if others or not lines:
+        return "\n".join(others)
+    return f"Systemd does not run here; where it does: {'; '.join(lines)}"
 
 
 def _guarded(name: str, check: Check, host: Host, longest_s: float) -> list[Finding]:
@@ -79,6 +95,8 @@ def _guarded(name: str, check: Check, host: Host, longest_s: float) -> list[Find
         try:
             for finding in check(host):
                 found.append(finding)
+        except PermissionError as exc:
+            found.append(_may_not(name, exc, host))
         except Exception as exc:  # noqa: BLE001 - a strange machine is what a doctor is called for
             found.append(_could_not(name, exc, host))
 
@@ -93,6 +111,13 @@ def _guarded(name: str, check: Check, host: Host, longest_s: float) -> list[Find
 
 def _unloaded(module: str, exc: Exception, host: Host) -> Iterator[Finding]:
     yield _could_not(module, exc, host)
+
+
+def _may_not(name: str, exc: PermissionError, host: Host) -> Finding:
+    """Root meets one only where something is wrong."""
+    if host.is_root:
+        return _could_not(name, exc, host)
+    return unseen(host, name, str(exc.filename or name))
 
 
 def _could_not(name: str, exc: Exception, host: Host) -> Finding:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -52,8 +53,9 @@ class Host:
     """Everything that a check may ask of the machine; nothing here raises.
 
     ``root`` stands before every path that is read. ``site`` is the station's config, None without
-    one or where ``trouble`` says why it cannot be read. ``station`` is the service's name, ""
-    outside of a service. ``store`` is the event store's folder, below ``root`` if that is not "/".
+    one or where ``trouble`` says why it cannot be read, and ``hint`` what helps. ``station`` is the
+    service's name, "" outside of a service. ``store`` is the event store's folder, absolute as
+    mounts are, and below ``root`` if that is not "/".
     ``libc`` is glibc's version, "" with another C library; ``bits`` those of this Python.
     ``prefix`` is the environment this Python runs in, ``base_prefix`` that which it was made from.
     ``groups`` are this process's. ``native`` is whether numpy and OpenCV can be loaded: where they
@@ -64,6 +66,7 @@ class Host:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     site: "Site | None" = None
     trouble: str = ""
+    hint: str = ""
     config: Path | None = None
     store: Path = Path()
     station: str = ""
@@ -142,6 +145,23 @@ class Host:
         last = (ran.err.strip().splitlines() or [f"exit code {ran.code}"])[-1]
         return last_object(ran.out) or {CRASHED: f"failed ({last[:200]})"}
 
+    @property
+    def has_systemd(self) -> bool:
+        """Whether systemd started this machine; in most containers it did not."""
+        return self.exists("/run/systemd/system")
+
+    @property
+    def again(self) -> str:
+        """How the doctor is called for this station, from any folder."""
+        config = shlex.quote(os.path.abspath(self.config)) if self.config else ""
+        words = self.station or (f"--config {config}" if config else "")
+        return f"sightpost doctor {words}".rstrip()
+
+    @property
+    def as_root(self) -> str:
+        """The same, with the right to look at everything."""
+        return f"sudo {self.again}"
+
     def sudo(self, command: str) -> str:
         """A command as this user must write it to run it as root; one line for each line."""
         return command if self.is_root else "\n".join(f"sudo {x}" for x in command.splitlines())
@@ -150,11 +170,11 @@ class Host:
     def sightpost(self) -> str:
         """How to call this program: sudo looks into few folders, an environment is none of them."""
         path = shutil.which("sightpost", path="/usr/local/bin:/usr/bin")
-        return "sightpost" if path else f"{self.prefix}/bin/sightpost"
+        return "sightpost" if path else f"{shlex.quote(self.prefix)}/bin/sightpost"
 
     def pip(self, words: str) -> str:
         """What to write for pip in the environment that this runs in."""
-        command = f"{self.prefix}/bin/pip {words}"
+        command = f"{shlex.quote(self.prefix)}/bin/pip {words}"
         return command if os.access(self.prefix, os.W_OK) else self.sudo(command)
 
     def once(self, key: str, make: Callable[[], T]) -> T:
@@ -252,9 +272,10 @@ def _with_site(host: Host) -> Host:
     try:
         site = load(Site, host.config)
     except (SightpostError, OSError) as exc:
-        host, site = replace(host, trouble=str(exc)), what_can_be_read(host.config)
+        hint = exc.hint if isinstance(exc, SightpostError) else ""
+        host, site = replace(host, trouble=str(exc), hint=hint), what_can_be_read(host.config)
     store = Path(site.store) if site and site.store else _store(host)
-    return replace(host, site=site, store=store)
+    return replace(host, site=site, store=store.absolute())
 
 
 def last_object(text: str) -> dict[str, Any]:

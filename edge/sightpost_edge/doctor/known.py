@@ -63,7 +63,7 @@ KNOWN = (
         (("picamera2", ">=0.3.16"), ("libcamera", "<0.1")), "fault",
         "picamera2 from pip was made for a libcamera that this system does not have: take both "
         "from apt", "raspberrypi/picamera2#939",
-        "PIP uninstall -y picamera2\nsudo apt install --reinstall python3-picamera2",
+        "PIP uninstall -y picamera2\nsudo apt install -y --reinstall python3-picamera2",
     ),
     Known(
         "a Pi 0 to 4 with a kernel from 6.1 to 6.6.61",
@@ -73,7 +73,7 @@ KNOWN = (
         ), "warning",
         "after hours the camera gives no more pictures until it is opened anew; mended in the "
         "kernel in November 2024", "raspberrypi/picamera2#1090",
-        "sudo apt update\nsudo apt full-upgrade\nsudo reboot",
+        "sudo apt update\nsudo apt full-upgrade -y\nsudo reboot",
     ),
     Known(
         "gpiozero 1 with a kernel from 6.6.20 on",

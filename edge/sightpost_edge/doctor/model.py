@@ -1,15 +1,14 @@
 """The model: it opens, computes here what it computed in the workshop, and fast enough."""
 
-import os
-import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .finding import Finding, as_fix
+from .finding import Finding
 from .host import Host
-from .opened import Opened, opened, place
-from .service import is_absent
+from .opened import SHUT, Opened, opened, place
+from .replacing import command, converted, replaced
+from .unseen import is_shut, unseen
 
 if TYPE_CHECKING:
     from ..models.folder import ModelFolder
@@ -21,9 +20,7 @@ LOST = 0.03
 COLLAPSE = 0.15
 """Accuracy below the float model's in the same table."""
 NONE = "no model was named"
-_FOREIGN = (
-    "sightpost convert MODEL.tflite --labels LABELS.txt --photos PHOTOS --out model.tflite"
-)  # fmt: skip
+_FOREIGN = "MODEL.tflite --labels LABELS.txt --photos PHOTOS --out model.tflite"
 
 
 def check_file(host: Host) -> Iterator[Finding]:
@@ -31,19 +28,28 @@ def check_file(host: Host) -> Iterator[Finding]:
     found = opened(host)
     if found is None:
         yield Finding("model.file", "ok", NONE)
+    elif found.error == SHUT:
+        yield unseen(host, "model.file", f"the model {found.model}")
     elif found.error and found.error not in ("GoldenMismatch", "SignatureRefused"):
         yield Finding(
-            "model.file", "fault", _named(found), why="the station cannot start",
-            fix=_replaced(host, found),
+            "model.file", "warning" if found.back else "fault", _named(found),
+            why=f"a run goes on with {found.back}" if found.back else "the station cannot start",
+            fix=replaced(host, found),
         )  # fmt: skip
     elif found.error:
         yield Finding("model.file", "ok", f"{found.model} is whole")
+    elif found.instead:
+        yield Finding(
+            "model.file", "warning", f"the current model in {found.model} is gone",
+            why=f"a run goes on with {found.id}, until current leads to a model again",
+            fix=command(host, "rollback"),
+        )  # fmt: skip
     elif not found.verified:
         yield Finding(
             "model.file", "warning", f"{found.model} is a plain .tflite, not a Bundle",
             why="nothing proves that crop, scaling and colours here are those it was trained with: "
             "a wrong resize alone moved scores by 0.12 to 0.22 and flipped names",
-            fix=_FOREIGN,
+            fix=converted(host, _FOREIGN),
         )  # fmt: skip
     else:
         shown = f" ({found.id})" if found.id else ""
@@ -55,47 +61,19 @@ def _named(found: Opened) -> str:
     return found.message if found.model in found.message else f"{found.model}: {found.message}"
 
 
-def _replaced(host: Host, found: Opened) -> str:
-    """How a file that cannot be used is replaced by one that can."""
-    path = place(host)
-    if path is not None and os.path.isdir(path):
-        if found.back:
-            return _command(host, "rollback")
-        return found.hint if found.hint.startswith("update") else _command(host, "install FILE")
-    if path is not None and found.error == "ModelError" and is_absent(path):
-        if host.station:
-            return _command(host, "install FILE")
-        return f"Copy the model to {path}, or correct model in {host.config or 'the config'}"
-    if not found.hint:
-        return f"sightpost inspect {shlex.quote(str(path))}"
-    return (
-        f"{as_fix(found.hint)} (it is {path})"
-        if found.error == "BundleCorrupt"
-        else as_fix(found.hint)
-    )
-
-
 def _unvouched(host: Host, found: Opened) -> Finding:
     """A model that is not run for its signature: whose it is decides what mends it."""
-    signed = _command(host, "install FILE") + f"  # signed by {found.key}"
+    signed = command(host, "install FILE") + f"  # signed by {found.key}"
     what, why, fix = _named(found), "only models by the trusted key are run", signed
     if found.refusal == "unsigned":
         what = f"{found.model} is unsigned, and a key is trusted here: {found.key}"
         why += "; it was installed before the key was trusted"
     elif found.refusal == "altered" or not found.refusal:
         why = "a model that was altered, or is not what was signed, is not run"
-        fix = _command(host, "rollback") if found.back else signed
+        fix = command(host, "rollback") if found.back else signed
         if not found.key:
-            fix = _replaced(host, found)
+            fix = replaced(host, found)
     return Finding("model.signature", "fault", what, why, fix)
-
-
-def _command(host: Host, words: str) -> str:
-    """``sightpost model`` for the models looked at here, which are another user's in a service."""
-    path = place(host)
-    store = path.parent if path is not None and path.name == "models" else host.store
-    command = f"sightpost model {words} --store {shlex.quote(str(store))}"
-    return host.sudo(command) if host.station else command
 
 
 def check_golden(host: Host) -> Iterator[Finding]:
@@ -118,7 +96,8 @@ def check_golden(host: Host) -> Iterator[Finding]:
     else:
         yield Finding(
             "model.golden", "warning", "the model carries no golden frames",
-            why="whether this device computes what the workshop did is not known", fix=_FOREIGN,
+            why="whether this device computes what the workshop did is not known",
+            fix=converted(host, _FOREIGN),
         )  # fmt: skip
 
 
@@ -133,7 +112,7 @@ def check_labels(host: Host) -> Iterator[Finding]:
         yield Finding(
             "model.labels", "warning", f"the order of {found.labels} labels is proven by nothing",
             why="a list sorted another way names everything wrongly, with high scores",
-            fix=_FOREIGN,
+            fix=converted(host, _FOREIGN),
         )  # fmt: skip
 
 
@@ -156,7 +135,7 @@ def check_quantization(host: Host) -> Iterator[Finding]:
     yield Finding(
         "model.quantization", "fault" if lost >= COLLAPSE else "warning", shown,
         why="some layers do not survive int8; MobileNetV3 is the worst known",
-        fix="sightpost convert RUN --max-drop 0.01 --out model.tflite",
+        fix=converted(host, "RUN --max-drop 0.01 --out model.tflite"),
     )  # fmt: skip
 
 
@@ -186,7 +165,7 @@ def check_novelty(host: Host) -> Iterator[Finding]:
         yield Finding(
             "model.novelty", "note", "the model calls everything by one of its names",
             why="a thing it never saw may score 0.99; a model trained with sightpost says unknown",
-            fix=_FOREIGN if not found.verified else "sightpost convert RUN --out model.tflite",
+            fix=converted(host, _FOREIGN if not found.verified else "RUN --out model.tflite"),
         )  # fmt: skip
 
 
@@ -202,7 +181,7 @@ def check_signature(host: Host) -> Iterator[Finding]:
         yield Finding(
             name, "warning", f"{found.id}: signed by {found.key}, expired on {found.expires}",
             why="it goes on running; its maker wanted it replaced by now",
-            fix=_command(host, "install URL"),
+            fix=command(host, "install URL"),
         )  # fmt: skip
     elif found.key:
         until = f"until {found.expires}" if found.expires else "without end"
@@ -217,6 +196,7 @@ _WHY = {
     "refused": "the station goes on with the model it had",
     "kept": _STAYS,
 }
+"""Of what went wrong; "confirmed" did not, and "left" was a person's choice."""
 
 
 def _is_behind(folder: "ModelFolder", last: "Outcome") -> bool:
@@ -228,7 +208,7 @@ def _is_behind(folder: "ModelFolder", last: "Outcome") -> bool:
 def check_trial(host: Host) -> Iterator[Finding]:
     """How the last new model did."""
     path = place(host)
-    if path is None or not (path / "state.json").exists():
+    if path is None or is_shut(path) or not (path / "state.json").exists():
         yield Finding("model.trial", "ok", "no new model was tried here")
         return
     from ..models.folder import ModelFolder
@@ -238,15 +218,21 @@ def check_trial(host: Host) -> Iterator[Finding]:
     last = state.outcomes[-1] if state.outcomes else None
     if state.trial is not None:
         yield Finding("model.trial", "note", f"{state.trial.id} is on trial now")
-    elif last is not None and last.result != "confirmed":
-        when = datetime.fromtimestamp(last.at_ms / 1000, UTC).date()
+    elif last is None or last.result == "confirmed":
+        yield Finding("model.trial", "ok", "the last new model passed its trial")
+    elif last.result in _WHY:
         yield Finding(
-            "model.trial", "warning", f"{last.id}: {last.result} on {when} ({last.why})",
+            "model.trial", "warning", _told(last),
             why=_WHY[last.result] if _is_behind(folder, last) else _STAYS,
-            fix=_command(host, "list"),
+            fix=command(host, "list"),
         )  # fmt: skip
     else:
-        yield Finding("model.trial", "ok", "the last new model passed its trial")
+        yield Finding("model.trial", "ok", _told(last))
+
+
+def _told(outcome: "Outcome") -> str:
+    when = datetime.fromtimestamp(outcome.at_ms / 1000, UTC).date()
+    return f"{outcome.id}: {outcome.result} on {when} ({outcome.why})"
 
 
 def check_speed(host: Host) -> Iterator[Finding]:
@@ -268,8 +254,8 @@ def check_speed(host: Host) -> Iterator[Finding]:
         yield Finding(
             "model.speed", "warning", f"{shown}: too slow for {per_s:g} frames per second",
             why="the rest of the frames is dropped",
-            fix="sightpost convert RUN --max-latency-ms "
-            f"{1000 / per_s:.0f} --target user@host --out model.tflite",
+            fix=converted(host, f"RUN --max-latency-ms {1000 / per_s:.0f} --target user@host "
+                           "--out model.tflite"),
         )  # fmt: skip
     else:
         usual = f", usual on this board: {expected_ms:.1f}" if expected_ms else ""

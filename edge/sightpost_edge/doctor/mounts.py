@@ -45,8 +45,10 @@ def mounts(host: Host) -> list[Mount]:
 
 
 def mount_of(host: Host, folder: Path) -> Mount | None:
-    """Where a folder of the machine lies, or will lie once it is made."""
-    where = Path(host.shown(folder))
+    """Where a folder of the machine lies, or will lie once it is made, whatever links lead to it:
+    the kernel lists real and absolute paths only."""
+    root, real = (Path(os.path.realpath(one)) for one in (host.root, folder))
+    where = Path("/") / real.relative_to(root) if real.is_relative_to(root) else real
     found = [one for one in mounts(host) if where.is_relative_to(one.point)]
     return max(found, key=lambda one: len(one.point.parts), default=None)
 
@@ -67,7 +69,8 @@ def takes_no_writes(folder: Path) -> bool:
 
 def existing(folder: Path) -> Path:
     """The folder, or the nearest one above that is there."""
-    return next((one for one in (folder, *folder.parents) if os.path.exists(one)), Path("/"))
+    whole = folder.absolute()
+    return next((one for one in (whole, *whole.parents) if os.path.exists(one)), Path("/"))
 
 
 def _mount(host: Host, words: list[str]) -> Mount:

@@ -14,7 +14,9 @@ from .door import check_broker
 from .finding import Finding
 from .host import SERVICE_USER, Host
 from .login import password_path, renewal, settings_of
+from .service import is_absent
 from .stored import waiting
+from .unseen import is_shut, skipped, unseen
 
 _WEAK_DBM = -75
 _NOWHERE = "0" * 8
@@ -70,7 +72,7 @@ def check_password(host: Host) -> Iterator[Finding]:
         yield Finding(name, "ok", "no password is used")
         return
     path = password_path(host, settings)
-    if path is not None and path.exists():
+    if path is not None and not is_absent(path):
         yield _judged(host, settings, path)
         return
     where = f" ({host.shown(path)} is missing)" if path else ""
@@ -84,6 +86,9 @@ def check_password(host: Host) -> Iterator[Finding]:
 def check_waiting(host: Host) -> Iterator[Finding]:
     """What has not reached the broker yet."""
     found, name = waiting(host.store), "network.waiting"
+    if is_shut(host.store):
+        yield skipped(name)
+        return
     if not found.rows or settings_of(host) is None:
         yield Finding(name, "ok", "nothing waits to be sent")
         return
@@ -93,7 +98,7 @@ def check_waiting(host: Host) -> Iterator[Finding]:
     unit = f"sightpost-uplink@{host.station}"
     fix = (
         host.sudo(f"systemctl restart {unit}\njournalctl -u {unit} -n 50") if host.station
-        else f"sightpost uplink --config {host.config} --once"
+        else f"sightpost uplink --config {shlex.quote(str(host.config))} --once"
     )  # fmt: skip
     if found.rows > MAX_ROWS * 0.9:
         why = f"beyond {MAX_ROWS:,} the oldest are never sent; they stay in the store"
@@ -130,9 +135,13 @@ def _whole(word: str) -> int:
 
 
 def _judged(host: Host, settings: MqttSettings, path: Path) -> Finding:
-    """One password file that is there."""
-    found, name = path.stat(), "network.password"
+    """One password file that is there, or may be."""
+    name = "network.password"
     shown, quoted = host.shown(path), shlex.quote(host.shown(path))
+    try:
+        found = path.stat()
+    except PermissionError:
+        return unseen(host, name, f"the password file {shown}")
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         refuses = bool(settings.password_file)
         return Finding(

@@ -1,5 +1,6 @@
 """The station's model, opened and timed in a child: what the checks of ``model`` talk about."""
 
+import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -8,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .host import CRASHED, STATE_FOLDER, Host
+from .unseen import is_shut
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..minikeys import PublicKey
     from ..models.folder import Installed, ModelFolder
 
+SHUT = "shut"
+"""In place of an error's class: this user may not look."""
 CHILD_S = 40.0
 """A trial may take 10 s, golden frames on a Zero 2 two more, imports five."""
 TIMED_S, LEAST_RUNS = 0.7, 5
@@ -27,7 +31,8 @@ class Opened:
     worst golden frame used up. ``conversion`` is the contract's. ``expires`` is the last day of the
     signature, "" for ever; ``key`` the trusted key's name, "" where none is trusted.
     ``refusal``: "unsigned", "other key" or "altered". ``back`` is where a roll-back leads, "" where
-    there is no other version that can be used.
+    there is no other version that can be used. ``instead``: what ``current`` names is gone, and a
+    run takes this one.
     """
 
     model: str = ""
@@ -50,6 +55,7 @@ class Opened:
     signed: bool = False
     refusal: str = ""
     back: str = ""
+    instead: bool = False
 
 
 def opened(host: Host) -> Opened | None:
@@ -60,17 +66,19 @@ def opened(host: Host) -> Opened | None:
 def place(host: Host) -> Path | None:
     """The model folder of a service, else what the config names."""
     own = host.path(STATE_FOLDER / host.station / "models")
-    if host.station and (own / "current").is_symlink():
+    if host.station and (is_shut(own) or os.path.islink(own / "current")):
         return own
     if host.site is not None and host.site.model:
         return Path(host.site.model)
-    return own if host.station and own.is_dir() else None
+    return own if host.station and os.path.isdir(own) else None
 
 
 def _opened(host: Host) -> Opened | None:
     path = place(host)
     if path is None:
         return None
+    if hidden := next((one for one in (path, path / "current") if is_shut(one)), None):
+        return Opened(str(hidden), SHUT)
     labels = host.site.labels if host.site else ""
     threads = host.site.threads if host.site else 0
     question = {"model": str(path), "labels": labels, "threads": threads}
@@ -85,12 +93,19 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     from ..errors import SightpostError
     from ..models.owner import become_owner
 
-    path = Path(question["model"])
+    path, root = Path(question["model"]), os.geteuid() == 0
     try:
         become_owner(path)  # what a service may have put there is not run with root's rights
         bundle, more = _bundle(path, question)
         return asdict(_described(bundle, more))
+    except PermissionError as exc:
+        if not root:
+            return asdict(Opened(str(exc.filename or path), SHUT))
+        message = f"{exc.filename or path} may not be read by the owner of {path}"
+        return asdict(Opened(str(path), "ModelError", message))
     except SightpostError as exc:
+        if not root and isinstance(exc.__cause__, PermissionError):
+            return asdict(Opened(str(exc.__cause__.filename or path), SHUT))
         failed = Opened(str(path), type(exc).__name__, str(exc), exc.hint)
         return asdict(replace(failed, **_around(path)) if path.is_dir() else failed)
 
@@ -151,12 +166,14 @@ def _current(path: Path, threads: int) -> "tuple[Bundle, dict[str, Any]]":
     from ..models.folder import ModelFolder
 
     folder = ModelFolder(path)
-    one = folder.current()
+    current = folder.current()
+    one = current or folder.previous()  # as a run does
     if one is None:
         raise ModelError(
             f"{path} has no current model that is whole", hint="sightpost model list shows them"
         )
-    more: dict[str, Any] = {"model": str(path), "id": one.id, "signed": one.signed}
+    more: dict[str, Any] = {"model": str(path), "id": one.id, "signed": one.signed,
+                            "instead": current is None}  # fmt: skip
     key = folder.trusted()
     if key is not None:
         manifest = folder.verify(one, key)

@@ -1,6 +1,7 @@
 """The Raspberry Pi's own camera: its library, its cable, its memory."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from .finding import Finding
 from .host import Host, last_object
 from .python import made_anew
+from .unseen import unseen
 
 APT_PACKAGES = {
     "picamera2": "python3-picamera2", "libcamera": "python3-libcamera",
@@ -83,11 +85,10 @@ def _missing(host: Host, module: str) -> Finding:
     there = host.exists(f"{DIST_PACKAGES}/{top}") or host.exists(f"{DIST_PACKAGES}/{top}.py")
     settings = Path(host.prefix) / "pyvenv.cfg"
     if there and _is_closed(host, settings):
-        edit = "s/^include-system-site-packages.*/include-system-site-packages = true/"
         return Finding(
             "picamera.visible", _bad(host), f"{top} is installed, but not for {host.prefix}",
             why="the environment was made without --system-site-packages: it sees nothing of apt's",
-            fix=host.sudo(f"sed -i '{edit}' {settings}"),
+            fix=_open(host, settings),
         )  # fmt: skip
     if there:
         made_for = re.findall(r"cpython-3(\d+)", " ".join(
@@ -101,12 +102,21 @@ def _missing(host: Host, module: str) -> Finding:
             why="what apt has compiled loads only into apt's own Python",
             fix=made_anew(host, host.prefix),
         )  # fmt: skip
-    package = APT_PACKAGES.get(top, "python3-picamera2")
+    package, opened = APT_PACKAGES.get(top, "python3-picamera2"), ""
+    if _is_closed(host, settings):
+        opened = f"\n{_open(host, settings)}"
     return Finding(
-        "picamera.visible", _bad(host), f"{module} is not installed",
+        "picamera.visible", _bad(host), f"{module} is not installed"
+        + (", and this environment sees nothing of apt's" if opened else ""),
         why="no Raspberry Pi camera can be opened",
-        fix=host.sudo(f"apt install -y {package}"),
+        fix=host.sudo(f"apt install -y {package}") + opened,
     )  # fmt: skip
+
+
+def _open(host: Host, settings: Path) -> str:
+    """Have an environment see what apt has installed."""
+    edit = "s/^include-system-site-packages.*/include-system-site-packages = true/"
+    return host.sudo(f"sed -i '{edit}' {shlex.quote(str(settings))}")
 
 
 def _is_closed(host: Host, settings: Path) -> bool:
@@ -119,8 +129,8 @@ def check_camera(host: Host) -> Iterator[Finding]:
     name = "picamera.camera"
     cameras = _look(host).get("cameras") if _needed(host) else None
     if not isinstance(cameras, list):
-        why = "not looked for" if not _needed(host) else "unknown until picamera2 can be loaded"
-        yield Finding(name, "ok" if not _needed(host) else "note", f"cameras: {why}")
+        why = "picamera.visible says why" if _needed(host) else "none is asked for"
+        yield Finding(name, "ok", f"not looked for: {why}")
         return
     models = [str(one.get("Model", "unknown")) for one in cameras]
     number = _number(host)
@@ -161,10 +171,7 @@ def check_log(host: Host) -> Iterator[Finding]:
     if unit and (ran := host.run("journalctl", "-b", "-q", "-o", "cat", "-n", "5000", "-u", unit)):
         text = f"{text or ''}\n{ran.out}"
     if text is None:
-        yield Finding(
-            name, "note", "the kernel's log may not be read by this user",
-            why="a bad ribbon shows there first", fix="sudo sightpost doctor",
-        )  # fmt: skip
+        yield unseen(host, name, "the kernel's log", why="a bad ribbon shows there first")
         return
     seen = Counter(_symptom(line) for line in text.splitlines())
     for number, (_, what, why, fix) in enumerate(SYMPTOMS):
@@ -215,6 +222,18 @@ def check_memory(host: Host) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield Finding(name, "ok", shown)
+
+
+def absence(host: Host) -> str:
+    """The check that has said already why the configured camera gives no picture, "" where none
+    has, or it is no such camera."""
+    number = _number(host)
+    if number is None:
+        return ""
+    cameras = _look(host).get("cameras")
+    if not isinstance(cameras, list):
+        return "picamera.visible"
+    return "picamera.camera" if number >= len(cameras) else ""
 
 
 def _needed(host: Host) -> bool:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..service.release import PROGRAM, install_commands, real_folder
 from .finding import Finding
 from .host import Host
 
@@ -13,19 +14,16 @@ LEAST_LIBC = (2, 34)
 KNOWN_RELEASES = {"bookworm": "3.11", "trixie": "3.13"}
 TOO_OLD = ("bullseye", "buster", "focal")
 """Their Python is 3.9 or older, their glibc 2.31 or older."""
-PROGRAM = "/opt/sightpost"
 
 _NEW_CARD = "Write Raspberry Pi OS (64-bit), Trixie or Bookworm, to a card with Raspberry Pi Imager"
 _NO_WHEELS = "ai-edge-litert has wheels for 64-bit x86 and Arm only, and no source package"
 
 
-def made_anew(host: Host, folder: str, *, python: str = "/usr/bin/python3") -> str:
-    """The commands that make an environment again, in the folder of ``make dist``'s files."""
-    lock = f"station-{host.release or 'trixie'}.txt"
-    return host.sudo(
-        f"{python} -m venv --clear --system-site-packages {folder}\n"
-        f"{folder}/bin/pip install --require-hashes -r {lock}"
-    )
+def made_anew(host: Host, folder: str = "", *, python: str = "/usr/bin/python3") -> str:
+    """The commands that make an environment again, the services' one where ``folder`` names none;
+    to be typed in the folder of ``make dist``'s files."""
+    folder = folder or real_folder(host.path(PROGRAM))
+    return host.sudo("\n".join(install_commands(host.release or "trixie", folder, python=python)))
 
 
 def check_version(host: Host) -> Iterator[Finding]:
@@ -38,7 +36,7 @@ def check_version(host: Host) -> Iterator[Finding]:
         "python.version", "fault",
         f"Python {shown}: 3.11 to 3.13 are supported",
         why="TFLite runtimes and OpenCV have no wheels, or untried ones, for others",
-        fix=made_anew(host, PROGRAM, python="python3.13")
+        fix=made_anew(host, python="python3.13")
         if host.python[:2] > NEWEST
         else _NEW_CARD,
     )  # fmt: skip
@@ -126,7 +124,7 @@ def _own(host: Host) -> Finding:
     return Finding(
         "python.environment", "note", "runs in the system's own Python, not in an environment",
         why="the next system upgrade changes its libraries, and pip refuses to write there",
-        fix=host.sudo(f"python3 -m venv --system-site-packages {PROGRAM}"),
+        fix=made_anew(host),
     )  # fmt: skip
 
 
@@ -138,7 +136,7 @@ def _of_the_service(host: Host) -> Iterator[Finding]:
             "python.environment", "fault", f"{PROGRAM}/bin/python points to nothing",
             why="the service cannot start: the Python it was made with is gone, as after an "
             "upgrade of the system",
-            fix=made_anew(host, PROGRAM),
+            fix=made_anew(host),
         )  # fmt: skip
     elif Path(host.prefix).resolve() != host.path(PROGRAM).resolve():
         yield Finding(

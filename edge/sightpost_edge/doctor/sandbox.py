@@ -1,14 +1,18 @@
 """What the service's user and sandbox may see, against what works by hand; part of ``unit``."""
 
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from ..service.places import STATES
 from ..store.database import DATABASE
 from .finding import Finding
 from .host import SERVICE_USER, Host
+from .python import made_anew
 from .service import is_installed, program_of, shown, unit_of
+from .unseen import is_shut, skipped
 
 _HIDDEN = ("/home", "/root", "/run/user")
 """What ``ProtectHome=yes`` takes out of the service's sight."""
@@ -56,9 +60,31 @@ def check_program(host: Host) -> Iterator[Finding]:
     yield Finding(name, "ok", f"{program} can be seen and started by the service")
 
 
+def check_state(host: Host) -> Iterator[Finding]:
+    """systemd starts no service whose own folder is a link, as of a store moved to an SSD."""
+    name, state = "unit.state", Path(STATES) / host.station
+    if not host.station or not host.path(state).is_symlink():
+        yield Finding(name, "ok", "no link stands in the way of the service's own folder")
+        return
+    leads = host.shown(Path(os.path.realpath(host.path(state))))
+    line = shlex.quote(f"$a {leads} {state} none bind,nofail 0 0")
+    steps = (
+        f"rm {state}", f"mkdir {state}", f"sed -i {line} /etc/fstab", f"mount {state}",
+        f"systemctl restart {unit_of(host)}",
+    )  # fmt: skip
+    yield Finding(
+        name, "fault", f"{state} is a link (to {leads})",
+        "systemd starts no service with such a one (code 238); a mount is as good as a folder",
+        "\n".join(host.sudo(step) for step in steps),
+    )  # fmt: skip
+
+
 def check_others(host: Host) -> Iterator[Finding]:
     """Another run, started by hand or left over, that holds the store."""
     name, holder = "unit.others", _holder(host, host.store / "store.lock")
+    if is_shut(host.store):
+        yield skipped(name)
+        return
     if not holder:
         yield Finding(name, "ok", "nobody holds the store" if host.store.exists() else "no store")
         return
@@ -80,18 +106,25 @@ def check_environment(host: Host) -> Iterator[Finding]:
     if not named or not host.station:
         yield Finding("unit.environment", "ok", "nothing in this shell changes what a run does")
         return
-    lines = "\\n".join(f"Environment={key}={host.environ[key]}" for key in named)
+    lines = ["[Service]", *(_setting(key, host.environ[key]) for key in named)]
     yield Finding(
         "unit.environment", "note", f"{', '.join(named)} set in this shell only",
         "a run started here behaves otherwise than the service",
-        host.sudo(f"systemctl edit {unit_of(host)}") + f"\nprintf '[Service]\\n{lines}\\n'",
+        host.sudo(f"systemctl edit {unit_of(host)}") + f"\nprintf '%s\\n' {shlex.join(lines)}",
     )  # fmt: skip
+
+
+def _setting(key: str, value: str) -> str:
+    """A line of a unit file, whatever the value holds."""
+    for mark, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%")):
+        value = value.replace(mark, written)
+    return f'Environment="{key}={value}"'
 
 
 def _unusable(host: Host, found: Mapping[str, str], path: Path) -> Finding | None:
     """Why the service cannot use a file."""
     name, place = "unit.program", host.path(path)
-    if not host.exists(str(path)):
+    if _is_gone(place):
         return Finding(
             name, "fault", f"{path} is not there", "the service ends with code 203 or 4",
             host.sudo(f"ls -l {shlex.quote(str(path))}") if path.suffix == ".tflite"
@@ -104,8 +137,7 @@ def _unusable(host: Host, found: Mapping[str, str], path: Path) -> Finding | Non
             host.sudo(f"install -m 644 {shlex.quote(str(real))} /etc/sightpost/")
             + f'\nWrite model = "/etc/sightpost/{real.name}" into {host.config}'
             if path.suffix == ".tflite"
-            else host.sudo("apt install python3-venv\npython3 -m venv --clear "
-                           "--system-site-packages /opt/sightpost")
+            else f"{host.sudo('apt install -y python3-venv')}\n{made_anew(host)}"
         )  # fmt: skip
         return Finding(
             name, "fault", f"{path} lies in {cover}, which the service cannot see",
@@ -120,6 +152,17 @@ def _unusable(host: Host, found: Mapping[str, str], path: Path) -> Finding | Non
             host.sudo(f"chmod {mode} {shlex.quote(str(closed))}"),
         )  # fmt: skip
     return None
+
+
+def _is_gone(path: Path) -> bool:
+    """For certain, or a link that leads to nothing."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _is_open(host: Host, path: Path) -> bool:
@@ -153,5 +196,5 @@ def _holder(host: Host, path: Path) -> str:
 
 
 CHECKS: tuple[Callable[[Host], Iterator[Finding]], ...] = (
-    check_user, check_program, check_others, check_environment,
+    check_user, check_program, check_state, check_others, check_environment,
 )  # fmt: skip

@@ -12,7 +12,7 @@ _ASKED = (
     "DynamicUser", "SupplementaryGroups", "NeedDaemonReload", "ExecStart", "ProtectHome",
 )  # fmt: skip
 ENDS = {
-    1: "an error nobody has thought of",
+    1: "an error nobody has thought of, or a library that could not be loaded",
     2: "an option, a key of the config or an address is wrong",
     3: "photos cannot be used",
     4: "the model cannot be used",

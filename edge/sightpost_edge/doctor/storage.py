@@ -1,17 +1,21 @@
 """Whether the store has room, on a file system that keeps it, and may be written."""
 
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..store.ballast import Space
 from ..store.events import CLIPS, SAMPLES, SNAPSHOTS
+from ..store.numbers import SEQUENCE
 from ..store.quota import FEW_FILES, StorageSettings
 from . import card, contents
 from .finding import Finding
 from .host import SERVICE_USER, Host
 from .mounts import existing, is_readonly, mount_of
+from .runs import LOCK
+from .unseen import is_shut, skipped
 
 _FEW_FILES = 1000
 _FOREIGN = ("vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk")
@@ -21,6 +25,7 @@ _OWNED = (
     "", SNAPSHOTS, CLIPS, SAMPLES, "uplink", "models", "store.lock", "control.json", "lives.json",
     "events.db", "events.db-wal", "events.db-shm",
 )  # fmt: skip
+_FILES = (LOCK, SEQUENCE)
 _DYNAMIC = range(61_184, 65_520)
 """Users that systemd makes up for ``DynamicUser=``."""
 
@@ -67,14 +72,19 @@ def check_filesystem(host: Host) -> Iterator[Finding]:
     """What acknowledged events can be kept on, through a power cut."""
     mount = mount_of(host, host.store)
     if mount is None:
-        yield Finding("storage.filesystem", "note", "the store's file system is not known")
+        yield Finding(
+            "storage.filesystem", "note", "the store's file system is not known",
+            "whether events outlast a power cut there cannot be told",
+            f"df -T {_quoted(existing(host.store))}",
+        )  # fmt: skip
         return
     where = f"{host.shown(host.store)} is on {mount.kind} ({mount.device})"
     if mount.is_readonly:
         yield Finding(
             "storage.filesystem", "fault", f"{where}, which is read-only",
             "nothing can be stored; the kernel does that to a disk that fails",
-            f"sudo dmesg --level=err,warn | tail -n 50\nsudo mount -o remount,rw {mount.point}",
+            "sudo dmesg --level=err,warn | tail -n 50\n"
+            f"sudo mount -o remount,rw {_quoted(mount.point)}",
         )  # fmt: skip
     elif mount.kind in _MEMORY:
         yield Finding(
@@ -93,8 +103,9 @@ def check_filesystem(host: Host) -> Iterator[Finding]:
             "storage.filesystem", "warning", where,
             "it has no owners and no journal: others may change the events, and a power cut can "
             "take the whole file system",
-            f"Copy what is on it, then: sudo umount {mount.device} && "
-            f"sudo mkfs.ext4 -L sightpost {mount.device} (this deletes everything on it).",
+            f"Copy what is on it, then: sudo umount {shlex.quote(mount.device)} && "
+            f"sudo mkfs.ext4 -L sightpost {shlex.quote(mount.device)} "
+            "(this deletes everything on it).",
         )  # fmt: skip
     elif mount.kind in _NETWORK:
         yield Finding(
@@ -130,7 +141,19 @@ def check_root(host: Host) -> Iterator[Finding]:
 
 def check_owner(host: Host) -> Iterator[Finding]:
     """A store that root made by hand cannot be written by the service."""
-    if not os.path.isdir(host.store):  # Path's own raises where it may not look
+    if is_shut(host.store):
+        yield skipped("storage.owner")
+        return
+    if wrong := _wrong_kind(host.store):
+        kept = _quoted(wrong, host)
+        yield Finding(
+            "storage.owner", "fault", f"{host.shown(wrong)} is a "
+            + ("folder, and has to be a file" if wrong.is_dir() else
+               "file: the store has to be a folder"),
+            "the run ends with code 7 at its start", host.sudo(f"mv -nT {kept} {kept}.aside"),
+        )  # fmt: skip
+        return
+    if not os.path.isdir(host.store):
         yield Finding("storage.owner", "ok", f"{host.shown(host.store)} will be made by a run")
         return
     if is_readonly(host, host.store):
@@ -154,6 +177,15 @@ def check_owner(host: Host) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield Finding("storage.owner", "ok", f"{host.shown(host.store)} has the right owner")
+
+
+def _wrong_kind(store: Path) -> Path | None:
+    """What is a file in the place of the store's folder, or of one above it; or a folder in the
+    place of a file that a run cannot do without. A database that is none is set aside by it."""
+    above = existing(store)
+    if not above.is_dir():
+        return above
+    return next((store / name for name in _FILES if os.path.isdir(store / name)), None)
 
 
 def _user(host: Host) -> str:
@@ -196,8 +228,6 @@ def _size(size: int) -> str:
 
 
 def _quoted(path: Path, host: Host | None = None) -> str:
-    import shlex
-
     return shlex.quote(host.shown(path) if host else str(path))
 
 

@@ -5,7 +5,6 @@ raises, and where nothing can be read there is nothing.
 """
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -63,11 +62,6 @@ class Waiting:
 
     rows: int = 0
     oldest_ms: int | None = None
-
-
-def is_shut(store: Path) -> bool:
-    """Whether there is a store that this user may not look into."""
-    return os.path.isdir(store) and not os.access(store, os.R_OK | os.X_OK)
 
 
 def newest_trusted_ms(store: Path) -> int:

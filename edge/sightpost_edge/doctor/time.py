@@ -11,6 +11,7 @@ from .. import clock
 from .finding import Finding
 from .host import Host
 from .stored import newest_trusted_ms, untrusted
+from .unseen import is_shut, skipped
 
 WRITTEN_MS = clock.to_ms(datetime(2026, 11, 1, tzinfo=UTC))
 """No release that has this file is older: a clock before that is wrong."""
@@ -21,6 +22,10 @@ _MARK = "/run/systemd/timesync/synchronized"
 _RTC_BATTERY = "sys/devices/platform/soc*/soc*:rpi_rtc/rtc/rtc*/battery_voltage"
 _RULE = re.compile(r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]+>)[+-]?\d")
 """POSIX's own zones: a name and an offset."""
+_FROM_OUTSIDE = (
+    "Set the clock of the machine around this system, where there is one, or have chrony do it "
+    "here: systemd's time service does not run."
+)
 _EMPTY_V = 2.0
 """The cell for the Pi 5 has 3 V; without one the pin floats near zero."""
 
@@ -55,6 +60,10 @@ def check_synchronized(host: Host) -> Iterator[Finding]:
             "time.synchronized", "warning", f"the clock is not synchronized yet by {service}",
             why, _force(service),
         )  # fmt: skip
+    elif not host.has_systemd:
+        yield Finding(
+            "time.synchronized", "warning", "no time service is known", why, _FROM_OUTSIDE
+        )
     elif said.get("CanNTP") == "yes":
         yield Finding(
             "time.synchronized", "warning", "no time service runs", why,
@@ -63,7 +72,7 @@ def check_synchronized(host: Host) -> Iterator[Finding]:
     else:
         yield Finding(
             "time.synchronized", "warning", "no time service is installed", why,
-            "sudo apt install systemd-timesyncd\nsudo timedatectl set-ntp true",
+            "sudo apt install -y systemd-timesyncd\nsudo timedatectl set-ntp true",
         )  # fmt: skip
 
 
@@ -93,6 +102,9 @@ def check_zone(host: Host) -> Iterator[Finding]:
     shell = host.environ.get("TZ", "").lstrip(":")
     zone = shell or host.read("/etc/timezone") or _linked(host)
     choose = "timedatectl list-timezones\nsudo timedatectl set-timezone AREA/CITY  # one of those"
+    if not host.has_systemd:
+        there = host.exists("/usr/share/zoneinfo")
+        choose = ("" if there else "sudo apt install -y tzdata\n") + "sudo dpkg-reconfigure tzdata"
     if zone in ("", "UTC", "Etc/UTC", "UCT", "GMT", "Etc/GMT", "Universal", "Zulu"):
         yield Finding(
             "time.zone", "note", f"the time zone is {zone or 'not set'}",
@@ -127,6 +139,9 @@ def _is_zone(zone: str) -> bool:
 def check_events(host: Host) -> Iterator[Finding]:
     """Events that were seen while nobody knew the time."""
     found = untrusted(host.store)
+    if is_shut(host.store):
+        yield skipped("time.events")
+        return
     if not found.doubtful:
         what = "the times of stored events can be trusted" if found.looked_at else "no events yet"
         yield Finding("time.events", "ok", what)
@@ -152,6 +167,8 @@ def _day(wall_ms: int) -> str:
 
 def _set(host: Host) -> str:
     service = _service(host)
+    if not host.has_systemd:
+        return _FROM_OUTSIDE
     return _force(service) if service else "sudo timedatectl set-ntp true"
 
 

@@ -14,6 +14,7 @@ from . import sandbox, signs
 from .finding import Finding
 from .host import Host
 from .service import installing, is_installed, journal, meaning, shown, unit_of, uplink_of
+from .unseen import unseen
 
 _WEAKER = re.compile(
     r"(User=root|DynamicUser=no|NoNewPrivileges=(no|false|0)|Protect\w+=(no|false|0|off)|"
@@ -127,11 +128,11 @@ def check_restarts(host: Host) -> Iterator[Finding]:
     log = f"journalctl -u {unit_of(host)} -n 200" if host.station else "sightpost events health"
     if lives.bad:
         whys = Counter(end.why for end in lives.ends)
-        last = clock.iso(lives.ends[-1].at_ms)[:16] if lives.ends else ""
+        last = f", last at {clock.iso(lives.ends[-1].at_ms)[:16]}Z: " if lives.ends else ""
         reasons = ", ".join(f"{why} ({times}x)" for why, times in whys.most_common(3))
         yield Finding(
             "unit.restarts", "fault" if lives.bad >= 3 else "warning",
-            f"the run ended badly {lives.bad} times in a row, last at {last}Z: {reasons}",
+            f"the run ended badly {lives.bad} times in a row{last}{reasons}",
             f"each time it sees nothing for a while; {HEALTHY_S / 60:.0f} minutes without a bad "
             "end forget them", host.sudo(log) if host.station else log,
         )  # fmt: skip
@@ -151,10 +152,8 @@ def check_log(host: Host) -> Iterator[Finding]:
         return
     lines = journal(host, unit_of(host), lines=2000, since="-1d")
     if not lines:
-        yield Finding(
-            "unit.log", "note", "the log of the last day is empty, or may not be read here",
-            fix=f"sudo sightpost doctor {host.station}",
-        )  # fmt: skip
+        empty = Finding("unit.log", "note", "the log of the last day is empty")
+        yield empty if host.is_root else unseen(host, "unit.log", "the service's log")
         return
     met = list(signs.found_in(lines, scrubber_of(host)))
     for sign, times, last in met:

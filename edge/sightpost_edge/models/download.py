@@ -4,16 +4,15 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ..durable import sync_folder, write_file
-from ..errors import DiskFull, ModelError, StoreError, writing_to
+from ..durable import write_file
+from ..errors import FetchFailed, SignatureRefused, writing_to
 from ..polled import read_ordinary
+from .unfinished import check_room, discard, note_of, opened_partial, write_all
 from .web import Address, Answer, Dropped, asked
 
 CHUNK = 64 * 1024
@@ -25,7 +24,6 @@ BACK_OFF_S = (1.0, 2.0, 5.0, 15.0, 30.0)
 """Before another try after a drop; so many failures in a row end it."""
 GAIN = 64 * 1024
 """A try that brought so much counts as no failure: on a train a link breaks every minute."""
-NOTE = ".from"
 _GOES_ON = "repeat the command: it goes on where it stopped"
 
 Progress = Callable[[int, int], None]
@@ -39,41 +37,6 @@ def quiet(done: int, size: int) -> None:
 
 def silent(why: str) -> None:
     """Tells nobody."""
-
-
-def discard(into: Path) -> None:
-    """Remove what was fetched into ``into`` so far: the next try begins anew."""
-    for path in (into, _note_of(into)):
-        with writing_to(path), suppress(FileNotFoundError):
-            path.unlink()
-
-
-@contextmanager
-def opened_partial(into: Path) -> Iterator[BinaryIO]:
-    """``into``, open for reading and writing, made where it is not there; never through a link.
-
-    Raises:
-        DiskFull, StoreError: see ``errors.writing_to``; or it is no ordinary file of its own.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with writing_to(into):
-        file = open(os.open(into, flags, 0o640), "r+b", buffering=0)  # noqa: SIM115
-    with file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise StoreError(f"{into} is no ordinary file of its own", hint="remove it")
-        yield file
-
-
-def write_all(file: BinaryIO, content: bytes, path: Path, *, sync: bool = False) -> None:
-    """Write it whole; with ``sync`` it is on the disk, name and all, on return."""
-    with writing_to(path):
-        left = memoryview(content)
-        while left:
-            left = left[file.write(left) :]
-        if sync:
-            os.fsync(file.fileno())
-            sync_folder(path.parent)
 
 
 class Download:
@@ -98,7 +61,7 @@ class Download:
         """Try until it is whole, five times in a row without gain at most.
 
         Raises:
-            ModelError, DiskFull, StoreError: see ``fetch.fetch_model``.
+            SignatureRefused, FetchFailed, DiskFull, StoreError: see ``fetch.fetch_model``.
         """
         self._recall()
         with opened_partial(self._into) as file:
@@ -106,7 +69,7 @@ class Download:
                 self._have = file.seek(0, os.SEEK_END)
             if not 0 < self._have <= self._size:
                 self._afresh(file)
-            self._check_room()
+            check_room(self._into, self._size - self._have)
             failures = 0
             while self._have < self._size:
                 before = self._have
@@ -119,20 +82,11 @@ class Download:
 
     def _after_drop(self, failures: int, exc: Dropped) -> None:
         if failures > len(BACK_OFF_S):
-            raise ModelError(
+            raise FetchFailed(
                 f"{self._where}: {exc}; {self._have} of {self._size} bytes came", hint=_GOES_ON
             ) from exc
         self._lost(str(exc))
         self._wait(BACK_OFF_S[failures - 1])
-
-    def _check_room(self) -> None:
-        with writing_to(self._into):
-            free = shutil.disk_usage(self._into.parent).free
-        if free < self._size - self._have:
-            raise DiskFull(
-                f"the model has {self._size} bytes, only {free} are free for {self._into}",
-                hint="free some space (df -h shows where)",
-            )
 
     def _attempt(self, file: BinaryIO) -> None:
         with asked(self._where, self._range()) as answer:
@@ -176,7 +130,7 @@ class Download:
             self._have += len(chunk)
             self._progress(self._have, self._size)
         if self._have < self._size and self._have - before < FLOOR_BYTES_S * WINDOW_S:
-            raise ModelError(
+            raise FetchFailed(
                 f"{self._where}: slower than {FLOOR_BYTES_S} bytes a second; {self._have} of "
                 f"{self._size} bytes came", hint=_GOES_ON,
             )  # fmt: skip
@@ -190,8 +144,8 @@ class Download:
 
     def _refuse(self, why: str) -> None:
         discard(self._into)
-        raise ModelError(
-            f"{self._where}: {why}", hint="model and signature must be those of one release"
+        raise SignatureRefused(
+            f"size: {self._where}: {why}", hint="model and signature must be those of one release"
         )
 
     def _afresh(self, file: BinaryIO) -> None:
@@ -204,7 +158,7 @@ class Download:
     def _recall(self) -> None:
         """What is known of an earlier try: ``_have`` is 1 where it was for the same file."""
         try:
-            note = json.loads(read_ordinary(_note_of(self._into), 4096, follow=False))
+            note = json.loads(read_ordinary(note_of(self._into), 4096, follow=False))
             if note["place"] == self._place():
                 self._have, self._validator = 1, str(note["validator"])[:200]
         except (OSError, ValueError, TypeError, KeyError):
@@ -214,14 +168,10 @@ class Download:
         """Before the bytes it is about; a digest of the address, for that may hold a token."""
         self._validator = validator
         note = {"place": self._place(), "validator": validator}
-        write_file(_note_of(self._into), json.dumps(note).encode())
+        write_file(note_of(self._into), json.dumps(note).encode())
 
     def _place(self) -> str:
         return hashlib.sha256(f"{self._where.whole} {self._size}".encode()).hexdigest()
-
-
-def _note_of(into: Path) -> Path:
-    return into.with_name(into.name + NOTE)
 
 
 def _content_range(answer: Answer) -> tuple[int | None, int | None]:

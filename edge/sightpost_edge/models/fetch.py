@@ -3,17 +3,20 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from ..container import MAX_BYTES
-from ..errors import ConfigError, ModelError, SignatureRefused
+from ..errors import ConfigError, FetchFailed, ModelError, SignatureRefused, StoreError
 from ..minisign import MAX_BYTES as MAX_SIGNATURE
 from ..minisign import SUFFIX
 from ..text import printable
 from . import web
-from .download import Download, Lost, Progress, discard, opened_partial, quiet, silent, write_all
+from .download import Download, Lost, Progress, quiet, silent
 from .media import ended_early, opened_file, reading
+from .unfinished import check_room, discard, opened_partial, write_all
 
 __all__ = [
     "Progress",
@@ -50,7 +53,7 @@ def fetch_signature(place: str) -> bytes:
     Raises:
         ConfigError: another kind of address.
         SignatureRefused: there is none, or what is there is too large to be one.
-        ModelError: it cannot be had.
+        ModelError: it cannot be had; FetchFailed where that may pass.
     """
     if web.is_web(place):
         return _signature_on_the_web(web.address(place))
@@ -105,8 +108,8 @@ def fetch_model(
 
     Raises:
         ConfigError: another kind of address.
-        ModelError: not there, of another size, too slow, or the connection failed again and again;
-            the hint says whether trying again goes on from there.
+        ModelError: not there, or of another size.
+        FetchFailed: too slow, or the connection failed again and again; the next try goes on.
         DiskFull, StoreError: ``into`` cannot be written.
     """
     if not 0 < size <= MAX_BYTES:
@@ -180,7 +183,7 @@ def _signature_on_the_web(model: web.Address) -> bytes:
                     break
                 content += chunk
     except web.Dropped as exc:
-        raise ModelError(
+        raise FetchFailed(
             f"{where}: {exc}", hint="is there a network? Trying again may help"
         ) from exc
     return _sized(content, str(where))
@@ -197,15 +200,26 @@ def _sized(content: bytes, where: str) -> bytes:
 
 
 def _copy(path: Path, size: int, into: Path, progress: Progress) -> None:
-    """From a file system: always from its start, for that costs nothing."""
-    discard(into)
-    with opened_file(path) as source, opened_partial(into) as target:
+    """From a file system: always from its start, for that costs nothing; so no part is kept."""
+    with opened_file(path) as source:
         with reading(path):
             there = os.fstat(source.fileno()).st_size
         if there != size:
-            raise ModelError(
-                f"{path} has {there} bytes, {size} were signed", hint="copy it again to there"
+            raise SignatureRefused(
+                f"size: {path} has {there} bytes, {size} were signed", hint="copy it again to there"
             )
+        discard(into)
+        check_room(into, size)
+        try:
+            _copy_bytes(source, path, size, into, progress)
+        except BaseException:
+            with suppress(StoreError):
+                discard(into)
+            raise
+
+
+def _copy_bytes(source: BinaryIO, path: Path, size: int, into: Path, progress: Progress) -> None:
+    with opened_partial(into) as target:
         done = 0
         while done < size:
             with reading(path):

@@ -25,8 +25,8 @@ from ..lock import held
 from ..manifest import Manifest, labels_digest, verify_file, version_numbers
 from ..minikeys import PublicKey
 from .link import CURRENT, current_id, move_current, remove_torn_links
-from .state import Outcome, Result, State, Trial, read_state, write_state
-from .trust import read_trusted, trusted_key_path
+from .state import NOT_AGAIN, Outcome, Result, State, Trial, read_state, write_state
+from .trust import MODELS, read_trusted, trusted_key_path
 from .versions import (
     VERSIONS,
     Installed,
@@ -40,11 +40,8 @@ from .versions import (
 
 __all__ = ["CURRENT", "KEEP", "MODELS", "Installed", "ModelFolder"]
 
-MODELS = "models"
-"""The folder's name in a store."""
 SPARED = "its owner spared it the trial"
 CHOSEN = "its owner chose it again"
-UNTOLD = "it failed its trial; the process was killed before it could say why"
 LOCK = "lock"
 LOCK_WAIT_S = 10.0
 """A change is a few small writes; a card that stalls was seen to take seconds."""
@@ -184,11 +181,11 @@ class ModelFolder:
             state, leaving = self._settled(), self.current()
             if proven and to.id not in state.proven:
                 state = replace(state, proven=(*state.proven, to.id), trial=None)
-                state = state.noted(self._outcome(to, "confirmed", SPARED))
-            elif to.id in state.proven and state.ended(to.id) in ("rolled back", "left"):
-                state = state.noted(self._outcome(to, "confirmed", CHOSEN))
+                state = self._noted(state, to, "confirmed", SPARED)
+            elif to.id in state.proven and state.ended(to.id) in NOT_AGAIN:
+                state = self._noted(state, to, "confirmed", CHOSEN)
             if leaving is not None and to.number < leaving.number:
-                state = state.noted(self._outcome(leaving, left, why))
+                state = self._noted(state, leaving, left, why)
             self._switch(to, state)
 
     def adopt(self, file: Path, one: Installed, signature: bytes = b"") -> Installed:
@@ -204,9 +201,12 @@ class ModelFolder:
     def take(self, one: Installed) -> None:
         """Make current what is on disk: nothing lower by its name and key is installed from now on.
 
-        Call it ``changing``.
+        What has proven itself need not do so again under another signature. Call it ``changing``.
         """
         state = self._settled()
+        same = [v.id for v in self.versions() if v.digest == one.digest and v.id in state.proven]
+        if one.id not in state.proven and any(state.ended(v) not in NOT_AGAIN for v in same):
+            state = replace(state, proven=(*state.proven, one.id))
         if one.signed:
             state = replace(state.raised(one.key_id, one.name, one.version), name=one.name)
         self._switch(one, state)
@@ -222,9 +222,12 @@ class ModelFolder:
         """To be called where a run is stopped in the middle of a trial, which is no crash."""
         self._note_trial(one, begun=False)
 
-    def trial_ended(self, one: Installed, failed: str = "") -> Installed | None:
+    def trial_ended(
+        self, one: Installed, failed: str = "", *, instead: Installed | None = None
+    ) -> Installed | None:
         """Keep ``one``, or go back where it ``failed``, with the reason; what is current now.
 
+        ``instead`` is what the run works with that cannot take ``one``, proven or not.
         Where nothing older is there to go back to it stays, and that is noted: a station must not
         go dark over a power cut in the trial of its first model. Where somebody chose another
         version meanwhile nothing changes.
@@ -234,9 +237,10 @@ class ModelFolder:
         """
         with self.changing():
             state = self._settled()
-            if current_id(self.path) != one.id or state.trial is None:
+            if current_id(self.path) != one.id or (state.trial is None and instead is None):
                 return self.current()
-            back = self.previous() if failed else None
+            known = self.find(instead.id) if instead else None
+            back = known or self.previous() if failed else None
             if back:
                 move_current(self.path, back.id)
             there = {v.id for v in self.versions()}
@@ -244,14 +248,13 @@ class ModelFolder:
             stays = stays if back else (*stays, one.id)
             state = replace(state, trial=None, proven=stays)
             result: Result = "rolled back" if back else "kept" if failed else "confirmed"
-            write_state(self.path, state.noted(self._outcome(one, result, failed)))
+            write_state(self.path, self._noted(state, one, result, failed))
             return back or one
 
-    def refused(self, one: str, version: str, why: str) -> None:
+    def refused(self, one: Installed, why: str) -> None:
         """Note that a version whose signature was good did not work here."""
         with self.changing():
-            note = Outcome(one, version, self._now_ms(), "refused", why)
-            write_state(self.path, self._settled().noted(note))
+            write_state(self.path, self._noted(self._settled(), one, "refused", why))
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -298,15 +301,9 @@ class ModelFolder:
         a kill between going back and noting it left open is noted.
         """
         state, current = read_state(self.path), current_id(self.path)
-        trial = state.trial
-        if trial is not None and trial.begun and trial.id != current:
-            version = trial.id.rpartition("-")[0]
-            state = state.noted(Outcome(trial.id, version, trial.since_ms, "rolled back", UNTOLD))
-        if not current or current in state.proven:
-            return replace(state, trial=None)
-        if trial is None or trial.id != current:
-            return replace(state, trial=Trial(current, 0))
-        return state
+        if (open_end := state.open_end(current)) is not None:
+            state = state.noted(open_end, {v.id for v in self.versions()})
+        return state.settled(current)
 
     def _key_or_none(self) -> PublicKey | None:
         """With a key that cannot be used nothing opens, and that is said there."""
@@ -315,8 +312,9 @@ class ModelFolder:
         except SightpostError:
             return None
 
-    def _outcome(self, one: Installed, result: Result, why: str) -> Outcome:
-        return Outcome(one.id, one.version, self._now_ms(), result, why)
+    def _noted(self, state: State, one: Installed, result: Result, why: str) -> State:
+        outcome = Outcome(one.id, one.version, self._now_ms(), result, why)
+        return state.noted(outcome, {v.id for v in self.versions()})
 
     def _now_ms(self) -> int:
         return self._read_clock().wall_ms

@@ -6,29 +6,26 @@ Killed anywhere it leaves the old model or the new one current, whole; the next 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..container import CONTRACT_FILE, read_contract, read_file, read_members
 from ..contract import Contract
-from ..durable import make_folder, remove_torn
 from ..errors import ConfigError, ModelError, NotABundle, SignatureRefused, UpdateRefused
-from ..lock import held
 from ..manifest import labels_digest
 from ..minisign import verify
 from . import web
-from .download import NOTE, Lost
+from .download import Lost
 from .fetch import Progress, discard, fetch_model, find_model, shown
 from .folder import Installed, ModelFolder
+from .incoming import arriving
 from .labels import compare_labels
 from .offer import NOTHING_MORE, Allowed, Here, Offer, check
 from .rehearsal import Rehearsal, rehearse
+from .state import NOT_AGAIN
 from .versions import id_of
 
-INCOMING = "incoming"
-LOCK = "lock"
 LOST = "connection lost"
 
 Step = Callable[[str], None]
@@ -80,10 +77,11 @@ def install(
     one = Installed(
         offer.id, manifest.name, manifest.version, manifest.sha256, Path(), True, offer.key.name
     )
-    with _arriving(folder, manifest.sha256) as file:
+    with arriving(folder, manifest.sha256) as file:
         why = check(folder, offer, allowed=allowed, here=here)
         if (there := _whole(folder, offer)) is not None:
             return _again(folder, there, why)
+        check_trials(folder, one, is_here=False)
         on_step("fetching")
         _fetch(offer, place, file, progress, lambda why: on_step(f"{LOST} ({why}), trying again"))
         contract = _contract(read_file(file))
@@ -124,7 +122,7 @@ def install_unsigned(
     digest = hashlib.sha256(blob).hexdigest()
     contract = _contract(blob)
     one = Installed(id_of("", digest), contract.name, "", digest, Path(), False)
-    with _arriving(folder, digest) as file:
+    with arriving(folder, digest) as file:
         there = folder.find(one.id)
         if there is not None and _is_file(there.path, digest):
             return _again(folder, there, "")
@@ -138,27 +136,6 @@ def install_unsigned(
         tried = _rehearse(folder, file, one)
         with folder.changing():
             return Result(folder.adopt(file, one), True, tried, labels=labels)
-
-
-@contextmanager
-def _arriving(folder: ModelFolder, digest: str) -> Iterator[Path]:
-    """Where the file with this digest comes in, held against a second installer; what others left
-    there is removed, but not what was fetched of this one.
-    """
-    incoming = folder.path / INCOMING
-    make_folder(incoming)
-    with held(incoming / LOCK, wait_s=0, what="another model is being installed here"):
-        with folder.changing():
-            folder.clean()
-        file = incoming / f"{digest}.tflite"
-        remove_torn(incoming)
-        for other in incoming.iterdir():
-            if other.name not in (LOCK, file.name, f"{file.name}{NOTE}"):
-                with suppress(OSError):
-                    other.unlink()
-        yield file
-        if not file.exists():
-            discard(file)
 
 
 def _whole(folder: ModelFolder, offer: Offer) -> Installed | None:
@@ -179,14 +156,32 @@ def _again(folder: ModelFolder, there: Installed, why: str) -> Result:
         current = folder.current()
         if current is not None and current.id == there.id:
             return Result(there, False, None, why)
-        last = folder.state().last_of(there.id)
-        if last is not None and last.result in ("rolled back", "left"):
-            raise UpdateRefused(
-                f"trial: {there} was here and was {last.result}: {last.why}",
-                hint=f"sightpost model use {there.version or there.id} gives it another trial",
-            )
+        check_trials(folder, there, is_here=True)
         folder.take(there)
     return Result(there, True, None, why)
+
+
+def check_trials(folder: ModelFolder, one: Installed, *, is_here: bool) -> None:
+    """What went, or was sent away, does not come in again by itself.
+
+    Args:
+        folder: of the station.
+        one: what is to come in.
+        is_here: it is on disk, whole: the owner may give it another trial.
+
+    Raises:
+        UpdateRefused: it was here, and was rolled back or left.
+    """
+    last, current = folder.state().last_of(one.id), folder.current()
+    if current is not None and current.id == one.id:
+        return
+    if last is not None and last.result in NOT_AGAIN:
+        raise UpdateRefused(
+            f"trial: {one} was here and was {last.result}: {last.why}",
+            hint=f"sightpost model use {one.version or one.id} gives it another trial"
+            if is_here
+            else "signed again with a higher version it is tried again",
+        )
 
 
 def _fetch(offer: Offer, place: str, file: Path, progress: Progress, lost: Lost) -> None:
@@ -205,12 +200,12 @@ def _fetch(offer: Offer, place: str, file: Path, progress: Progress, lost: Lost)
 def _check_content(offer: Offer, blob: bytes, place: str) -> None:
     manifest = offer.manifest
     try:
-        verify(blob, offer.signature, offer.key)
         manifest.check_content(blob)
+        verify(blob, offer.signature, offer.key)
         if labels_digest(_contract(blob).labels) != manifest.labels_sha256:
             raise SignatureRefused("labels_sha256: the labels are not those that were signed")
     except SignatureRefused as exc:
-        raise SignatureRefused(f"{shown(place)}: {exc}", hint=exc.hint) from exc
+        raise SignatureRefused(f"{exc}: {shown(place)}", hint=exc.hint) from exc
 
 
 def _contract(blob: bytes) -> Contract:
@@ -229,7 +224,7 @@ def _rehearse(folder: ModelFolder, file: Path, one: Installed) -> Rehearsal:
         return rehearse(file, signed_sha256=one.digest if one.signed else "")
     except ModelError as exc:
         if one.signed:
-            folder.refused(one.id, one.version, str(exc))
+            folder.refused(one, str(exc))
         raise
 
 

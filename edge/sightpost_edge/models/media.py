@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ModelError, SightpostError, SignatureRefused
+from ..errors import ModelError, SightpostError, SignatureRefused, who_may
 from ..minisign import SUFFIX
 
 GONE = frozenset({errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOMEDIUM})
@@ -53,7 +53,8 @@ def reading(path: Path) -> Iterator[None]:
             raise ModelError(f"{path} is a link", hint="give the file that it leads to") from exc
         if exc.errno in GONE:
             raise _pulled_out(path, exc.strerror or "") from exc
-        raise ModelError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        hint = who_may(path) if isinstance(exc, PermissionError) else ""
+        raise ModelError(f"cannot read {path}: {exc.strerror or exc}", hint=hint) from exc
 
 
 def ended_early(path: Path, done: int, size: int) -> ModelError:

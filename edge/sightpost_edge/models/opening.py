@@ -74,6 +74,10 @@ class Loading:
         self._thread = threading.Thread(target=self._open, name="model", daemon=True)
         self._thread.start()
 
+    def wait(self, timeout_s: float) -> None:
+        """Until it is done, or for so long."""
+        self._thread.join(timeout_s)
+
     @property
     def done(self) -> bool:
         """Whether ``result`` is known."""
@@ -133,10 +137,10 @@ def _open_best(folder: ModelFolder, wanted: Installed, threads: int, tell: Told)
     """``wanted``, else the last one that can be used: a station should not go dark."""
     try:
         return Opened(wanted, folder.open(wanted, threads=threads))
-    except ModelError as exc:
+    except (ModelError, StoreError) as exc:
         refused = exc
     known = (folder.previous(), *folder.versions())
-    if is_on_trial(folder, wanted):
+    if isinstance(refused, ModelError) and is_on_trial(folder, wanted):
         with best_effort():
             folder.trial_ended(wanted, failed=str(refused))
     for one in known:
@@ -144,7 +148,7 @@ def _open_best(folder: ModelFolder, wanted: Installed, threads: int, tell: Told)
             continue
         try:
             bundle = folder.open(one, threads=threads)
-        except ModelError:
+        except (ModelError, StoreError):
             continue
         tell(False, f"model {wanted} cannot be used ({refused}): {one} goes on")
         return Opened(one, bundle)
@@ -158,6 +162,6 @@ def _reference(folder: ModelFolder, one: Installed, threads: int) -> Opened | No
         return None
     try:
         return Opened(before, folder.open(before, threads=threads))
-    except ModelError as exc:
+    except (ModelError, StoreError) as exc:
         log.warning("model %s cannot be used any more: %s", before, exc)
         return None

@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from ..bundle import Bundle
 from ..classifier import BundleClassifier, Classifier
-from ..errors import SightpostError
+from ..errors import ConfigError, ModelError, SightpostError
 from ..lock import held
-from .folder import Installed, ModelFolder
-from .notes import Notes
+from .folder import SPARED, Installed, ModelFolder
+from .incoming import sweep
+from .notes import CLOSE_S, Notes
 from .opening import Loading, Opened, best_effort, is_on_trial, open_wanted
 from .probation import OnProbation, Verdict
 from .report import Report
@@ -78,8 +79,12 @@ class Slot:
             if path.is_dir():
                 what = f"another run uses the models in {path}"
                 keeps.enter_context(held(path / RUNNING, wait_s=RUNNING_S, what=what))
+            sweep(folder)
             opened, old = open_wanted(folder, threads, report.tell)
             slot = cls(opened.bundle, folder, opened.one, old=old, report=report)
+            given = folder.current()
+            if given is not None and not slot._is_here(given):
+                slot._refused = given.id  # it gave way, whether or not the disk took note of that
             slot._held.push(keeps.pop_all())
             slot._held.callback(slot._pause)  # before the lock is let go
         return slot
@@ -129,6 +134,8 @@ class Slot:
         wanted = self._folder.current()
         if wanted is None or self._is_here(wanted):
             self._refused = ""
+            if wanted is not None and self.on_trial and not is_on_trial(self._folder, wanted):
+                self._confirmed(SPARED)
         elif wanted.id != self._refused:
             self._coming = Loading(self._folder, wanted, self.bundle.network.threads)
 
@@ -162,9 +169,13 @@ class Slot:
         self._held.close()  # each of it once, however often this is called
 
     def _pause(self) -> None:
-        if self.on_trial and self._folder is not None and self._one is not None:
-            with best_effort():
-                self._folder.trial_paused(self._one)
+        """Also that of one which was opened and no picture came for, or whose end was not noted."""
+        if self._coming is not None:
+            self._coming.wait(CLOSE_S)
+        for one in (self._one, self._coming.one if self._coming is not None else None):
+            if self._folder is not None and one is not None:
+                with best_effort():
+                    self._folder.trial_paused(one)
 
     def _is_here(self, wanted: Installed) -> bool:
         return self._one is not None and wanted.id == self._one.id
@@ -182,6 +193,9 @@ class Slot:
 
     def _confirm(self, why: str) -> None:
         self._end_trial()
+        self._confirmed(why)
+
+    def _confirmed(self, why: str) -> None:
         self.classifier, self._old = BundleClassifier(self.bundle), None
         self.report.tell(True, f"model {self._one} has passed its trial ({why})")
 
@@ -209,19 +223,24 @@ class Slot:
 
     def _take(self, coming: Loading, fits: Callable[[Bundle], object]) -> None:
         """What cannot be used is left, and not tried again before another one was wanted."""
-        folder, one = self._folder, coming.one
+        folder, one, here = self._folder, coming.one, self._one
         assert folder is not None
         try:
             opened = coming.result()
             fits(opened.bundle)
-        except SightpostError as exc:
+        except (ModelError, ConfigError) as exc:
             self._refused, why = one.id, str(exc)
-            self._notes.put(lambda: folder.trial_ended(one, failed=why))
+            self._notes.put(lambda: folder.trial_ended(one, failed=why, instead=here))
             self.report.tell(False, f"model {one} is not taken: {why}")
             return
+        except SightpostError as exc:  # the machine's fault, not the model's
+            self._refused = one.id
+            self._notes.put(lambda: folder.trial_paused(one))
+            self.report.tell(False, f"model {one} is tried again at the next start: {exc}")
+            return
         # One that was on trial itself is no measure for the next.
-        here = Opened(self._one, self.bundle) if self._one is not None else None
-        before = self._old if self.on_trial and self._old is not None else here
+        mine = Opened(here, self.bundle) if here is not None else None
+        before = self._old if self.on_trial and self._old is not None else mine
         if before is not None and not folder.trusts(before.one):
             before = None  # the next start would refuse it
         self.bundle, self._one = opened.bundle, one

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -11,14 +11,19 @@ from typing import Any, Literal, get_args
 from ..durable import write_file
 from ..manifest import version_numbers
 from ..polled import DAMAGED, read_object
+from ..text import printable
 
 STATE = "state.json"
-MAX_OUTCOMES = 20
+MAX_OUTCOMES, MAX_REFUSED, MOST_WHY = 20, 10, 200
+"""Trials, refusals, characters of each reason: the file stays well below what its reader takes."""
 VERSION = 1
 
 Result = Literal["confirmed", "rolled back", "left", "kept", "refused"]
 """``left``: its owner chose an older one. ``kept``: it failed its trial and nothing older was there
 to go back to. ``refused``: its signature was good, and it did not work here."""
+UNTOLD = "it failed its trial; the process was killed before it could say why"
+NOT_AGAIN = ("rolled back", "left")
+"""What does not come in by itself any more."""
 
 log = logging.getLogger("sightpost")
 _told: set[Path] = set()
@@ -72,13 +77,44 @@ class State:
             return self
         return replace(self, highest={**self.highest, key_id: {**known, name: version}})
 
-    def noted(self, outcome: Outcome) -> "State":
-        """With one more outcome; the oldest beyond ``MAX_OUTCOMES`` is dropped."""
-        return replace(self, outcomes=(*self.outcomes, outcome)[-MAX_OUTCOMES:])
+    def noted(self, outcome: Outcome, there: Container[str] = ()) -> "State":
+        """With one more outcome, in place of the same one of that version.
+
+        What was refused may come again every hour for months: it pushes out only its like. Of the
+        rest the oldest go, but not the last of a version that is ``there``, on the disk; and what
+        was rolled back or left goes last.
+        """
+        outcome = replace(outcome, why=printable(outcome.why, most=MOST_WHY))
+        same = (outcome.id, outcome.result)
+        kept = [*(o for o in self.outcomes if (o.id, o.result) != same), outcome]
+        refused = [o for o in kept if o.result == "refused"]
+        gone = refused[:-MAX_REFUSED]
+        last = {o.id: o for o in kept if o.result != "refused"}
+        spare = [o for o in kept if o not in refused and (last[o.id] is not o or o.id not in there)]
+        spare.sort(key=lambda o: last[o.id] is o and o.result in NOT_AGAIN)
+        gone += spare[: max(0, len(kept) - len(refused) - MAX_OUTCOMES)]
+        return replace(self, outcomes=tuple(o for o in kept if o not in gone))
+
+    def open_end(self, current: str) -> Outcome | None:
+        """That of a trial, where a kill came between going back to ``current`` and noting it."""
+        trial = self.trial
+        if trial is None or not trial.begun or trial.id == current:
+            return None
+        version = trial.id.rpartition("-")[0]
+        return Outcome(trial.id, version, trial.since_ms, "rolled back", UNTOLD)
+
+    def settled(self, current: str) -> "State":
+        """With the trial of the ``current`` version, unless there is none or it is proven."""
+        if not current or current in self.proven:
+            return replace(self, trial=None)
+        if self.trial is None or self.trial.id != current:
+            return replace(self, trial=Trial(current, 0))
+        return self
 
     def last_of(self, one: str) -> Outcome | None:
-        """How it ended last for the version with this id."""
-        return next((o for o in reversed(self.outcomes) if o.id == one), None)
+        """How it ended last for the version with this id; a refusal undoes no trial."""
+        found = [o for o in reversed(self.outcomes) if o.id == one]
+        return next((o for o in found if o.result != "refused"), found[0] if found else None)
 
     def ended(self, one: str) -> Result | None:
         """The result of that."""
@@ -117,7 +153,8 @@ def write_state(folder: Path, state: State) -> None:
     """
     plain = {"v": VERSION, **asdict(replace(state, highest={}))}
     plain["highest"] = {key: dict(names) for key, names in state.highest.items()}
-    write_file(folder / STATE, json.dumps(plain, indent=1).encode())
+    text = json.dumps(plain, indent=1, ensure_ascii=False)  # else 12 bytes for one of an emoji's
+    write_file(folder / STATE, text.encode("utf-8", "surrogatepass"))
 
 
 def _parsed(raw: Mapping[str, Any]) -> State:

@@ -15,6 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from .. import __version__
 from ..errors import ConfigError, ModelError, first_line
+from ..masking import without_password
 from ..text import printable
 
 TIMEOUT_S = 30.0
@@ -49,7 +50,7 @@ class Address:
 
     def __str__(self) -> str:
         """Without what may be secret: user, password, and the query, which may hold a token."""
-        return f"{self._origin}{printable(self.path)}"
+        return without_password(f"{self._origin}{printable(self.path)}")
 
     @property
     def whole(self) -> str:

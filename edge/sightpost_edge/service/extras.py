@@ -5,22 +5,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..config import Site
-from ..errors import MissingExtra, ServiceError
+from ..errors import MissingExtra, ServiceError, SightpostError
 from ..uplink.settings import need_mqtt
 from .machine import Machine
 
 Say = Callable[[str], object]
+Doubt = Callable[[SightpostError], object]
 
 
 @contextmanager
-def doubted(doubt: Say | None) -> Iterator[None]:
+def doubted(doubt: Doubt | None) -> Iterator[None]:
     """Tell ``doubt`` of what is missing here, in place of refusing; None: refuse."""
     try:
         yield
     except (MissingExtra, ServiceError) as exc:
         if doubt is None:
             raise
-        doubt(f"this would be refused: {exc}\n  hint: {exc.hint}")
+        doubt(exc)
 
 
 def check_extras(site: Site, machine: Machine) -> None:
@@ -44,7 +45,7 @@ def _has_picamera(machine: Machine) -> None:
     if importlib.util.find_spec("picamera2") is None:
         raise MissingExtra(
             "the Pi's camera needs picamera2, which only apt has",
-            hint="sudo apt install python3-picamera2 && sudo python3 -m venv "
+            hint="sudo apt install -y python3-picamera2 && sudo python3 -m venv "
             f"--system-site-packages --upgrade {machine.prefix}",
         )
 

@@ -42,6 +42,16 @@ class Machine:
         """Where the machine's ``place`` lies here."""
         return self.root / str(place).lstrip("/")
 
+    def real(self, place: str | Path) -> Path:
+        """The machine's place that ``place`` leads to, whatever links there are on the way."""
+        return Path("/") / self.path(place).resolve().relative_to(self.root.resolve())
+
+    def mounted(self, place: str | Path) -> list[Path]:
+        """Where disks are mounted at ``place`` and below it, as paths here."""
+        rows = (self.read("/proc/self/mounts") or b"").decode(errors="replace").splitlines()
+        points = {self.root.resolve() / row.split()[1].lstrip("/") for row in rows if " " in row}
+        return sorted(one for one in points if one.is_relative_to(self.path(place).resolve()))
+
     def ask(self, *words: str, timeout_s: float = COMMAND_S) -> Ran:
         """Run a command without a shell; an exit code that is not 0 is an answer, too.
 
@@ -112,9 +122,9 @@ class Machine:
             return ""
         return f"{self._name('passwd', found.st_uid)}:{self._name('group', found.st_gid)}"
 
-    def own(self, place: str | Path, owner: str) -> None:
-        """Give a file, or a folder with all that is in it, to "user:group"."""
-        self.run("chown", "-hR", owner, str(self.path(place)))
+    def own(self, place: str | Path, owner: str, *, deep: bool = False) -> None:
+        """Give a file or folder, ``deep``: with all that is in it, to "user:group"."""
+        self.run("chown", "-hR" if deep else "-h", owner, str(self.path(place)))
 
     def _name(self, kind: str, number: int) -> str:
         names = (n for n, row in self.accounts(kind).items() if row[1] == str(number))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..errors import ServiceError
 from .journal import why_it_ended
 from .machine import START_S, Machine
-from .places import USER
+from .places import UNITS, USER
 from .steps import UNITS_CHANGED, Step
 
 
@@ -41,10 +41,14 @@ class Reloaded(Step):
 
 @dataclass(frozen=True, slots=True)
 class Running(Step):
-    """A unit starts with the machine and is active; anew where a step before ``tells`` so."""
+    """A unit starts with the machine and is active; anew where a step before ``tells`` so.
+
+    ``before``: what puts its files back, for where it does not start with those it has got.
+    """
 
     unit: str
     heeds: frozenset[str] = frozenset({UNITS_CHANGED})
+    before: tuple[Step, ...] = ()
 
     def _what(self) -> str:
         return self.unit
@@ -65,11 +69,23 @@ class Running(Step):
         machine.ask("systemctl", "reset-failed", self.unit)
         ran = machine.ask("systemctl", "restart", self.unit, timeout_s=START_S)
         if ran.code:
+            why = f"{self.unit} did not start: {why_it_ended(machine, self.unit)}"
+            back = self._put_back(machine)
             raise ServiceError(
-                f"{self.unit} did not start: {why_it_ended(machine, self.unit)}",
+                f"{why}; {', '.join(back)} put back, as before" if back else why,
                 hint=f"mend it and repeat this (systemd goes on trying meanwhile); journalctl -u "
                 f"{self.unit} has it all",
             )
+
+    def _put_back(self, machine: Machine) -> list[str]:
+        """After code 2, a config that cannot be used, systemd would leave it off for good."""
+        steps = [step for step in self.before if step.lacking(machine, frozenset())]
+        for step in steps:
+            step.do(machine)
+        if steps:
+            machine.ask("systemctl", "daemon-reload")
+            machine.ask("systemctl", "restart", "--no-block", self.unit)
+        return [step.what() for step in steps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +98,27 @@ class Off(Step):
         return self.unit
 
     def _lacking(self, machine: Machine, changed: Set[str]) -> str:
-        if machine.ask("systemctl", "is-enabled", self.unit).out.strip() == "enabled":
+        if self._starts(machine):
             return "is to be stopped and disabled"
-        state = machine.ask("systemctl", "is-active", self.unit).out.strip()
-        return "" if state in ("", "inactive", "unknown") else "is to be stopped"
+        return "is to be stopped" if self._runs(machine) else ""
 
     def _how(self, machine: Machine) -> list[str]:
-        return [f"systemctl disable --now {self.unit}"]
+        return [f"systemctl stop {self.unit}", f"systemctl disable {self.unit}"]
 
     def _do(self, machine: Machine) -> None:
-        machine.run("systemctl", "disable", "--now", self.unit, timeout_s=START_S)
+        """``disable --now`` would stop nothing where the unit's file has gone already."""
+        if self._runs(machine):
+            machine.run("systemctl", "stop", self.unit, timeout_s=START_S)
+        if self._starts(machine):
+            machine.run("systemctl", "disable", self.unit)
         machine.ask("systemctl", "reset-failed", self.unit)
+
+    def _runs(self, machine: Machine) -> bool:
+        state = machine.ask("systemctl", "is-active", self.unit).out.strip()
+        return state not in ("", "inactive", "unknown")
+
+    def _starts(self, machine: Machine) -> bool:
+        """By what it was enabled with: without the unit's file it counts as "not-found"."""
+        linked = any(machine.path(UNITS).glob(f"*.wants/{self.unit}"))
+        said = machine.ask("systemctl", "is-enabled", self.unit).out.strip()
+        return linked or said == "enabled"

@@ -14,6 +14,8 @@ RULES = "/etc/udev/rules.d/70-sightpost.rules"
 README = f"{CONFIGS}/README.md"
 DROP_IN = "50-sightpost.conf"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_OURS = "sightpost*@*"
+_UNIT = re.compile(rf"sightpost(?:-uplink|-reboot)?@({_NAME.pattern})\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,20 @@ def stations(machine: Machine) -> list[str]:
     return sorted(path.stem for path in machine.path(CONFIGS).glob("*.toml"))
 
 
+def neighbours(machine: Machine, places: Places) -> set[str]:
+    """Other stations that may need what all share: with a config, or a unit that starts with the
+    machine, has a drop-in (one that is only disabled for the winter), or is at work.
+
+    Raises:
+        ServiceError: systemd could not be asked.
+    """
+    units = machine.path(UNITS)
+    found = [path.name for path in (*units.glob(f"*.wants/{_OURS}"), *units.glob(f"{_OURS}.d"))]
+    found.append(machine.ask("systemctl", "list-units", "--plain", "--no-legend", _OURS).out)
+    named = {match[1] for text in found for match in _UNIT.finditer(text)}
+    return (named | set(stations(machine))) - {places.name}
+
+
 def need_station(machine: Machine, name: str) -> Places:
     """The places of a station that is here.
 
@@ -97,5 +113,6 @@ def need_station(machine: Machine, name: str) -> Places:
     places, here = Places(name), stations(machine)
     if name in here or machine.path(places.state).exists():
         return places
-    hint = nearest(name, here) if here else "sudo sightpost service install makes one"
+    new = f"sudo sightpost service install {name} --config site.toml --model FILE.tflite makes one"
+    hint = nearest(name, here) if here else new
     raise ConfigError(f"there is no station {name} here", hint=hint)

@@ -1,5 +1,6 @@
 """The plans: which steps make a station, which take it away, and how a plan is carried out."""
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ from ..lives import REBOOT
 from .extras import Say
 from .machine import Machine
 from .managed import Off, Reloaded, Running
-from .places import CONFIGS, README, RULES, STATES, UNITS, USER, Places
+from .places import CONFIGS, README, RULES, STATES, UNITS, USER, Places, neighbours
 from .steps import (
     UNITS_CHANGED,
     Account,
@@ -20,7 +21,7 @@ from .steps import (
     Model,
     Step,
 )
-from .units import TEMPLATES, camera_drop_in, shipped, unit, uplink_drop_in
+from .units import TEMPLATES, camera_drop_in, shipped, started_by, unit, uplink_drop_in
 from .wish import Station
 
 CONFIG_CHANGED, PASSWORD_CHANGED = "config", "password"
@@ -39,14 +40,16 @@ def install_steps(machine: Machine, station: Station) -> list[Step]:
     steps: list[Step] = [
         Account(groups),
         Folder(STATES),
-        Folder(places.state, owner, 0o750),
+        Folder(places.state, owner, 0o750, deep=True),
         Folder(CONFIGS),
     ]
+    had_key = machine.path(places.key).exists()
     if station.key is not None:
         steps.append(File(places.key, station.key.encode()))
     if station.model is not None:
-        signed = station.key is not None or machine.path(places.key).exists()
-        steps.append(Model(station.model, places.models, program(machine), signed))
+        signed = station.key is not None or had_key
+        new = "" if had_key or station.key is None else places.key
+        steps.append(Model(station.model, places.models, program(machine), signed, new))
     steps.append(
         File(places.config, station.config.encode(), f"root:{USER}", 0o640, tells=CONFIG_CHANGED)
     )
@@ -56,7 +59,8 @@ def install_steps(machine: Machine, station: Station) -> list[Step]:
         )
     if rules := _rules(machine, station):
         steps.append(DeviceRule(rules))
-    return [*steps, *_unit_files(machine, station), *_units(station)]
+    before = _as_it_is(machine, station)
+    return [*steps, *_unit_files(machine, station), *_units(station, before)]
 
 
 def uninstall_steps(machine: Machine, places: Places, *, delete_data: bool) -> list[Step]:
@@ -65,8 +69,7 @@ def uninstall_steps(machine: Machine, places: Places, *, delete_data: bool) -> l
     steps += [
         Gone(places.drop_in(unit), tells=UNITS_CHANGED) for unit in (places.camera, places.uplink)
     ]
-    is_last = not _others(machine, places)
-    if is_last:
+    if is_last := not neighbours(machine, places):
         steps += [Gone(f"{UNITS}/{name}", tells=UNITS_CHANGED) for name in TEMPLATES]
         steps += [Gone(RULES), Gone(README)]
     steps.append(Reloaded())
@@ -75,6 +78,16 @@ def uninstall_steps(machine: Machine, places: Places, *, delete_data: bool) -> l
         if is_last and not _kept(machine, places):
             steps += [Gone(STATES), Gone(CONFIGS), AccountGone()]
     return steps
+
+
+def left(machine: Machine, places: Places) -> list[str]:
+    """What lies here of a station that is out of systemd, and its user where that is nobody
+    else's."""
+    found = [place for place in data(places) if os.path.lexists(machine.path(place))]
+    is_all = not neighbours(machine, places) and not _kept(machine, places)
+    if is_all and USER in machine.accounts("passwd"):
+        found.append(f"the user {USER}")
+    return found
 
 
 def data(places: Places) -> tuple[str, ...]:
@@ -130,14 +143,44 @@ def program(machine: Machine) -> Path:
     return machine.prefix / "bin" / "sightpost"
 
 
+def _as_it_is(machine: Machine, station: Station) -> tuple[Step, ...]:
+    """What makes the files that come of a config what they are now. None for a new station, and
+    none with a new model: rules of before need not go with its labels."""
+    places = station.places
+    config = machine.peek(places.config)
+    if config is None or station.model is not None:
+        return ()
+    steps: list[Step] = [File(places.config, config, f"root:{USER}", 0o640)]
+    for place, mode in (
+        (places.password, 0o600),
+        *((places.drop_in(name), 0o644) for name in (places.camera, places.uplink)),
+    ):
+        old = machine.peek(place)
+        steps.append(Gone(place) if old is None else File(place, old, mode=mode))
+    return tuple(steps)
+
+
+def _shared(machine: Machine, places: Places) -> str:
+    """What the units' new program means for others, or ""."""
+    old = started_by((machine.peek(f"{UNITS}/{TEMPLATES[0]}") or b"").decode(errors="replace"))
+    new = str(program(machine))
+    others = sorted(neighbours(machine, places)) if old not in ("", new) else []
+    if not others:
+        return ""
+    verb = "shares" if len(others) == 1 else "share"
+    told = f"{', '.join(others)} {verb} it: from the next restart on {new} is started there, too"
+    return f"{told}, not {old} any more"
+
+
 def _unit_files(machine: Machine, station: Station) -> list[Step]:
     places = station.places
+    shared = _shared(machine, places)
     steps: list[Step] = [
         File(README, shipped("README.md", machine).encode()),
         *(
             File(
                 f"{UNITS}/{name}", unit(name, machine, program(machine)).encode(),
-                tells=UNITS_CHANGED,
+                tells=UNITS_CHANGED, note=shared if name == TEMPLATES[0] else "",
             )
             for name in TEMPLATES
         ),
@@ -156,10 +199,10 @@ def _unit_files(machine: Machine, station: Station) -> list[Step]:
     return steps
 
 
-def _units(station: Station) -> list[Step]:
+def _units(station: Station, before: tuple[Step, ...]) -> list[Step]:
     places, heeds = station.places, frozenset({UNITS_CHANGED, CONFIG_CHANGED})
     wanted = [places.camera, *([places.uplink] if station.site.mqtt.url else [])]
-    steps: list[Step] = [Reloaded(tuple(wanted)), Running(places.camera, heeds)]
+    steps: list[Step] = [Reloaded(tuple(wanted)), Running(places.camera, heeds, before)]
     if station.site.mqtt.url:
         steps.append(Running(places.uplink, heeds | {PASSWORD_CHANGED}))
     else:
@@ -185,12 +228,6 @@ def _rules(machine: Machine, station: Station) -> tuple[str, ...]:
 def _is_roots(machine: Machine, pattern: str) -> bool:
     nodes = [f"/{p.relative_to(machine.root)}" for p in machine.root.glob(pattern.lstrip("/"))]
     return any(machine.owner(node) == "root:root" for node in nodes)
-
-
-def _others(machine: Machine, places: Places) -> list[Path]:
-    """Other stations that start with the machine."""
-    wants = machine.path(f"{UNITS}/multi-user.target.wants")
-    return [p for p in wants.glob("sightpost@*.service") if p.name != places.camera]
 
 
 def _kept(machine: Machine, places: Places) -> list[Path]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ..errors import ServiceError
 from .machine import Machine
+from .places import STATES, Places
+from .release import PROGRAM, install_commands, real_folder
 
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 """What ProtectHome and PrivateTmp keep from a service."""
@@ -23,19 +25,38 @@ def check_program(machine: Machine, words: str) -> None:
     """
     for place in (machine.prefix, machine.base_prefix, machine.python, machine.package):
         if why := unseen(machine, place):
-            release = "bookworm" if sys.version_info[:2] == (3, 11) else "trixie"
+            system = "bookworm" if sys.version_info[:2] == (3, 11) else "trixie"
+            making = install_commands(system, real_folder(machine.path(PROGRAM)))
+            lines = [f"sudo {line}" for line in (*making, f"{PROGRAM}/bin/sightpost {words}")]
             raise ServiceError(
                 f"a service cannot use this program: {place} {why}",
-                hint="in the folder with what `make dist` made: sudo /usr/bin/python3 -m venv "
-                "--system-site-packages /opt/sightpost && sudo /opt/sightpost/bin/pip install "
-                f"--require-hashes --find-links . -r station-{release}.txt && "
-                f"sudo /opt/sightpost/bin/sightpost {words}",
+                hint=f"in the folder with what `make dist` made: {' && '.join(lines)}",
             )
+
+
+def check_store(machine: Machine, places: Places) -> None:
+    """systemd 257 starts nothing whose own ``StateDirectory=`` is a link: "Too many levels of
+    symbolic links", code 238, for ever. A link above it, or a mount, is as good as a folder.
+
+    Raises:
+        ServiceError: the store is such a link, or lies where a service cannot see it.
+    """
+    store = machine.path(places.state)
+    if store.is_symlink():
+        leads = machine.real(places.state)
+        raise ServiceError(
+            f"{places.state} is a link (to {leads}), and systemd starts no service with such a one",
+            hint=f"mount the disk there; or: sudo rm {places.state} && sudo mkdir {places.state}, "
+            f"the line `{leads} {places.state} none bind,nofail 0 0` in /etc/fstab, and sudo mount "
+            f"{places.state}",
+        )
+    if machine.path(STATES).is_symlink() and (why := unseen(machine, Path(STATES))):
+        raise ServiceError(f"a service cannot use {STATES}: it {why}")
 
 
 def unseen(machine: Machine, place: Path) -> str:
     """Why the service's user cannot read a path, nor what it leads to; "" where it can."""
-    target = Path("/") / machine.path(place).resolve().relative_to(machine.root.resolve())
+    target = machine.real(place)
     if why := _barred(machine, place):
         return why
     why = _barred(machine, target)

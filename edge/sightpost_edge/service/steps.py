@@ -6,13 +6,14 @@ A step whose ``lacking`` is "" is done already; that is what makes an installati
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..durable import make_folder, sync_folder, writing
-from ..errors import writing_to
+from ..errors import SightpostError, writing_to
+from ..minisign import SUFFIX as SIGNATURE
 from .machine import START_S, Machine
 from .places import RULES, USER
 from .wish import config_changes
@@ -106,11 +107,13 @@ class Account(Step):
 
 @dataclass(frozen=True, slots=True)
 class Folder(Step):
-    """A folder and who owns it, with all that is in it where the owner was another one."""
+    """A folder, or what a link leads to, and who owns it; ``deep``: with all that is in it where
+    the owner was another one."""
 
     place: str
     owner: str = "root:root"
     mode: int = 0o755
+    deep: bool = False
 
     def _what(self) -> str:
         return self.place
@@ -119,7 +122,7 @@ class Folder(Step):
         path = machine.path(self.place)
         if not path.is_dir():
             return "is to be made"
-        return _rights(machine, self.place, self.owner, self.mode)
+        return _rights(machine, machine.real(self.place), self.owner, self.mode)
 
     def _how(self, machine: Machine) -> list[str]:
         mode, group = f"{self.mode:04o}", self.owner.partition(":")
@@ -129,24 +132,30 @@ class Folder(Step):
         path = machine.path(self.place)
         make_folder(path)
         path.chmod(self.mode)
-        if machine.owner(self.place) != self.owner:
-            machine.own(self.place, self.owner)
+        real = machine.real(self.place)
+        if machine.owner(real) != self.owner:
+            machine.own(real, self.owner, deep=self.deep)
 
 
 @dataclass(frozen=True, slots=True)
 class File(Step):
-    """A file with this content; ``secret``: of which nothing is shown."""
+    """A file with this content; ``secret``: of which nothing is shown; ``note`` is said with it."""
 
     place: str
     content: bytes
     owner: str = "root:root"
     mode: int = 0o644
     secret: bool = False
+    note: str = ""
 
     def _what(self) -> str:
         return self.place
 
     def _lacking(self, machine: Machine, changed: Set[str]) -> str:
+        lacking = self._differs(machine)
+        return f"{lacking}; {self.note}" if lacking and self.note else lacking
+
+    def _differs(self, machine: Machine) -> str:
         old = machine.peek(self.place)
         if old is None:
             return "is to be written"
@@ -173,7 +182,7 @@ class File(Step):
 
 @dataclass(frozen=True, slots=True)
 class Gone(Step):
-    """A file or folder that is not to be there."""
+    """A file or folder that is not to be there; where a disk is mounted the folder stays, empty."""
 
     place: str
 
@@ -181,22 +190,45 @@ class Gone(Step):
         return self.place
 
     def _lacking(self, machine: Machine, changed: Set[str]) -> str:
-        return "is to be removed" if os.path.lexists(machine.path(self.place)) else ""
+        if not any(self._going(machine)):
+            return ""
+        if stays := self._mounted(machine):
+            points = ", ".join(f"/{point.relative_to(machine.root.resolve())}" for point in stays)
+            return f"is to be emptied; a disk is mounted at {points}, and that folder stays"
+        return "is to be removed"
 
     def _how(self, machine: Machine) -> list[str]:
-        return [f"rm -r {self.place}"]
+        inside = "/*" if self._mounted(machine) else ""
+        return [f"rm -r {self.place}{inside}"]
 
     def _do(self, machine: Machine) -> None:
         path = machine.path(self.place)
         with writing_to(path):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-            sync_folder(path.parent)
+            for one in list(self._going(machine)):
+                if one.is_dir() and not one.is_symlink():
+                    shutil.rmtree(one)
+                else:
+                    one.unlink(missing_ok=True)
+                sync_folder(one.parent)
         with suppress(OSError):  # a folder of drop-ins with nothing left in it
             if path.parent.name.endswith(".d"):
                 path.parent.rmdir()
+
+    def _mounted(self, machine: Machine) -> list[Path]:
+        """A link is removed, not what it leads to."""
+        return [] if machine.path(self.place).is_symlink() else machine.mounted(self.place)
+
+    def _going(self, machine: Machine) -> Iterator[Path]:
+        """All that goes: the place itself, or what is in it beside mount points, which the kernel
+        does not let go (EBUSY), and the folders that lead to one."""
+        stays = {one for point in self._mounted(machine) for one in (point, *point.parents)}
+        left = [machine.path(self.place)]
+        while left:
+            one = left.pop()
+            if one.resolve() in stays and not one.is_symlink():
+                left += one.iterdir()
+            elif os.path.lexists(one):
+                yield one
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,24 +250,39 @@ class AccountGone(Step):
 
 @dataclass(frozen=True, slots=True)
 class Model(Step):
-    """A model file is installed by ``sightpost model install``, which puts root's rights down."""
+    """A model file is installed by ``sightpost model install``, which puts root's rights down.
+
+    ``signed``: by a key that is trusted, else nobody looks at a signature. ``key``: that of a key
+    which came with it; it goes again where the model does not come in, for the next start would
+    refuse what is there.
+    """
 
     file: Path
     models: str
     program: Path
     signed: bool
+    key: str = ""
 
     def _what(self) -> str:
         return f"model {self.file.name}"
 
     def _lacking(self, machine: Machine, changed: Set[str]) -> str:
-        return "is to be installed"
+        signature = Path(f"{self.file}{SIGNATURE}")
+        if self.signed or not signature.exists():
+            return "is to be installed"
+        return f"is to be installed unsigned: {signature.name} is looked at with --key KEY.pub only"
 
     def _how(self, machine: Machine) -> list[str]:
         return [" ".join(self._words(machine))]
 
     def _do(self, machine: Machine) -> None:
-        machine.run(*self._words(machine), timeout_s=START_S)
+        try:
+            machine.run(*self._words(machine), timeout_s=START_S)
+        except BaseException:  # whoever waits presses ctrl-c
+            if self.key:
+                with suppress(SightpostError):
+                    Gone(self.key).do(machine)
+            raise
 
     def _words(self, machine: Machine) -> list[str]:
         store = str(machine.path(self.models).parent)
@@ -269,7 +316,7 @@ class DeviceRule(Step):
         machine.run("udevadm", "settle", "--timeout=10")
 
 
-def _rights(machine: Machine, place: str, owner: str, mode: int) -> str:
+def _rights(machine: Machine, place: str | Path, owner: str, mode: int) -> str:
     found, is_mode = machine.owner(place), machine.path(place).stat().st_mode & 0o7777
     if found != owner:
         return f"belongs to {found}, not to {owner}"

@@ -1,5 +1,6 @@
 """The unit files that come with the program, and what a station's config adds to them."""
 
+import re
 from pathlib import Path
 
 from .. import __version__
@@ -39,9 +40,14 @@ def unit(name: str, machine: Machine, program: Path) -> str:
 
     It names the release: another one makes another file, and so what runs starts anew with it.
     """
-    place = Path("/") / machine.path(machine.prefix).resolve().relative_to(machine.root.resolve())
-    head = f"{PUT_HERE}, release {__version__}, in {place}.\n"
+    head = f"{PUT_HERE}, release {__version__}, in {machine.real(machine.prefix)}.\n"
     return head + shipped(name, machine).replace(PROGRAM, str(program))
+
+
+def started_by(text: str) -> str:
+    """The program that a unit file starts."""
+    found = re.search(r"^ExecStart=(\S+)", text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def is_networked(site: Site) -> bool:

@@ -1,26 +1,22 @@
 """What somebody wants a station to be, read and judged before anything is changed."""
 
-import hashlib
 import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..config import Site, build, parse
-from ..container import CONTRACT_FILE, read_contract, read_file, read_members
-from ..errors import ConfigError, NotABundle, nearest
-from ..manifest import verify_file
+from ..errors import ConfigError, nearest
 from ..minikeys import PublicKey
 from ..models import ModelFolder
-from ..models.fetch import find_model
-from ..models.offer import look
 from ..models.trust import read_trusted
 from ..pixels import PHOTO_SUFFIXES
 from ..sources import SCHEMES
-from .extras import Say, check_extras, doubted, need
+from .chosen import contract_to_be, model_to_install
+from .extras import Doubt, check_extras, doubted, need
 from .machine import Machine
-from .places import Places
-from .sandbox import check_program, unseen
+from .places import CONFIGS, Places
+from .sandbox import check_program, check_store, unseen
 
 _SECRET_LINE = re.compile(r"^[ \t]*password_file[ \t]*=.*$", re.MULTILINE)
 
@@ -40,7 +36,7 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class Station:
     """A wish that can be fulfilled: ``config`` is the text to be served, ``model`` a file that is
-    not installed yet, ``key`` the text of a .pub, ``password`` the broker's, each None where there
+    to be installed, ``key`` the text of a .pub, ``password`` the broker's, each None where there
     is nothing to be done about it; ``site`` is what the text says."""
 
     places: Places
@@ -68,14 +64,14 @@ def read_site(machine: Machine, wish: Wish) -> tuple[str, Site]:
     return text, _site(text, str(wish.config or wish.places.config))
 
 
-def consider(machine: Machine, wish: Wish, doubt: Say | None = None) -> Station:
+def consider(machine: Machine, wish: Wish, doubt: Doubt | None = None) -> Station:
     """Everything that can be refused, refused now.
 
     Args:
         machine: the one that is to get the station.
         wish: what it is to be.
-        doubt: is told what this machine's program lacks, which is then no reason to refuse: for a
-            plan that is only to be shown.
+        doubt: is told what would be refused for what this machine is or lacks; nothing is, then:
+            for a plan that is only to be shown.
 
     Raises:
         SightpostError: with what would help.
@@ -83,6 +79,8 @@ def consider(machine: Machine, wish: Wish, doubt: Say | None = None) -> Station:
     text, site = read_site(machine, wish)
     with doubted(doubt):
         check_program(machine, _words(wish))
+    with doubted(doubt):
+        check_store(machine, wish.places)
     _check_source(machine, site, wish.places)
     _check_files(machine, site, wish.places)
     with doubted(doubt):
@@ -92,7 +90,10 @@ def consider(machine: Machine, wish: Wish, doubt: Say | None = None) -> Station:
     key = _key(machine, wish)
     if read_trusted(_trusted(machine, wish)) is not None:
         need("cryptography", "signed models", "cryptography", machine)
-    model = _model(machine, wish, site)
+    folder = ModelFolder(machine.path(wish.places.models), key=_trusted(machine, wish))
+    model = model_to_install(folder, wish.model, site.model, key_given=key is not None)
+    if (contract := contract_to_be(folder, model)) is not None:
+        site.check_pins(site.rules_for(contract), contract)
     return Station(
         wish.places, replace(site, mqtt=replace(site.mqtt, password_file="")), served,
         model, key, password, wish.reboot,
@@ -211,9 +212,10 @@ def _check_readable(machine: Machine, name: str, given: str, places: Places) -> 
             hint=f"write the whole path: {path.absolute()}",
         )
     if why := unseen(machine, path):
-        raise ConfigError(
-            f"{name} {given} {why}", hint=f"sudo cp -r {given} /etc/sightpost/, and that path"
-        )
+        copy = f"sudo mkdir -p {CONFIGS} && sudo cp -r {shlex.quote(given)} {CONFIGS}/"
+        there = machine.path(path).exists()
+        hint = f"{copy}, and {CONFIGS}/{path.name} in the config" if there else ""
+        raise ConfigError(f"{name} {given} {why}", hint=hint)
 
 
 def _password(machine: Machine, site: Site, places: Places) -> bytes | None:
@@ -249,43 +251,5 @@ def _key(machine: Machine, wish: Wish) -> str | None:
     return key.to_text()
 
 
-def _model(machine: Machine, wish: Wish, site: Site) -> Path | None:
-    """The file to be installed; None where a model is here and no other one was given."""
-    folder = ModelFolder(machine.path(wish.places.models), key=_trusted(machine, wish))
-    model = wish.model
-    if model is None:
-        if folder.current() is not None:
-            return None
-        if not site.model or not Path(site.model).exists():
-            raise ConfigError(
-                f"no model is installed for {wish.places.name} yet",
-                hint="--model FILE.tflite, the Bundle that sightpost convert made",
-            )
-        model = Path(site.model)
-    key = folder.trusted()
-    file = find_model(model, signed=key is not None) if model.is_dir() else model
-    blob = read_file(file)
-    digest = hashlib.sha256(blob).hexdigest()
-    if any(one.digest == digest for one in folder.versions()):
-        return None
-    if key is None:
-        _check_bundle(file, blob)
-    else:
-        verify_file(file, blob, key)
-        look(folder, str(file))
-    return file.absolute()
-
-
 def _trusted(machine: Machine, wish: Wish) -> Path:
     return wish.key or machine.path(wish.places.key)
-
-
-def _check_bundle(file: Path, blob: bytes) -> None:
-    """Reads its labels and its contract. What runs it, later, is not root."""
-    files = read_members(blob)
-    if CONTRACT_FILE not in files:
-        raise NotABundle(
-            f"{file} is a plain .tflite: it carries neither labels nor a contract",
-            hint="sightpost convert makes a Bundle of it",
-        )
-    read_contract(files)

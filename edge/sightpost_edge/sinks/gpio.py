@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..errors import ConfigError, MissingExtra, PinError, SightpostError
+from ..errors import ConfigError, LibraryError, MissingExtra, PinError, SightpostError
 from ..text import printable
 
 MAX_PULSE_S = 10.0
@@ -104,6 +104,7 @@ class Pins:
 
     Raises:
         MissingExtra: gpiozero or lgpio is not installed.
+        LibraryError: one of them cannot be loaded.
         ConfigError: there is no such pin, or it is named twice.
         PinError: no GPIO here, no permission, or the pin is in use; from every method: the keeper
             ended more than three times within a minute. The station must end then.
@@ -311,6 +312,10 @@ def _error(said: str, pins: list[int | str]) -> SightpostError:
             f"output pins need gpiozero and lgpio ({text})",
             hint="pip install 'sightpost[gpio]'; on Raspberry Pi OS also: sudo apt install "
             "python3-gpiozero python3-lgpio, with an environment made with --system-site-packages",
+        )
+    if kind == "library":
+        return LibraryError(
+            f"gpiozero or lgpio cannot be loaded ({text})", hint="sightpost doctor tries them"
         )
     if kind == "pin":
         return ConfigError(

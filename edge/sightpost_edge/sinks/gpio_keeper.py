@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ..extras import is_absent
+
 REST_NS = 50_000_000
 """Between two pulses of a pin: asked for again during a pulse, an arm or a jet must see two."""
 MAX_MESSAGE = 4096
@@ -239,8 +241,8 @@ def _claim(wire: dict[str, Any]) -> Pin:
 
 
 def _kind(exc: BaseException) -> str:
-    """What the parent makes an error of: "missing", "pin" or "other"."""
+    """What the parent makes an error of: "missing", "library", "pin" or "other"."""
     if isinstance(exc, ImportError):
-        return "missing"
+        return "missing" if is_absent(exc, "gpiozero", "lgpio") else "library"
     names = {base.__name__ for base in type(exc).__mro__}
     return "pin" if names & {"PinInvalidPin", "PinUnsupported", "PinMultiplePins"} else "other"

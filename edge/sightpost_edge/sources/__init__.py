@@ -11,7 +11,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Protocol, cast
 
-from ..errors import ConfigError, SourceUnavailable, nearest
+from ..errors import ConfigError, SourceUnavailable, looking_at, nearest
 from ..masking import without_password
 from ..pixels import PHOTO_SUFFIXES
 from ..records import Frame
@@ -90,15 +90,13 @@ def _scheme(uri: str) -> str:
     if scheme:
         raise ConfigError(f"unknown source {scheme}://", hint=nearest(scheme, SCHEMES))
     path = Path(uri)
-    try:
+    with looking_at(without_password(uri), SourceUnavailable):
         if path.is_dir() or (path.is_file() and path.suffix.lower() in PHOTO_SUFFIXES):
             return "folder"
         if path.exists():
             return "v4l2" if path.is_char_device() else "file"
         if glob.has_magic(uri):
             return "folder"
-    except OSError as exc:
-        raise SourceUnavailable(f"cannot look at {without_password(uri)}: {exc.strerror}") from exc
     raise SourceUnavailable(
         f"no file, folder or camera at {without_password(uri)}",
         hint="sources: a path, a camera number, or " + ", ".join(f"{s}://" for s in SCHEMES),
@@ -119,4 +117,5 @@ def say_unused(uri: str, camera: CameraSettings, *, used: Set[str]) -> None:
         if name not in heeded and getattr(camera, name) != getattr(DEFAULTS, name)
     ]
     if names:
-        log.warning("%s: this source has no use for camera settings: %s", uri, ", ".join(names))
+        shown = without_password(uri)
+        log.warning("%s: this source has no use for camera settings: %s", shown, ", ".join(names))

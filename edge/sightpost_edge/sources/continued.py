@@ -59,5 +59,5 @@ class Continued:
         self._source.close()
 
     def __getattr__(self, name: str) -> Any:
-        """``rest``, ``wake``, ``distrust``: where the source has them."""
+        """``rest``, ``wake``, ``distrust``, ``realtime``: where the source has them."""
         return getattr(self._source, name)

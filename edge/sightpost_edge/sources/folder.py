@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import PhotoUnreadable, SourceUnavailable
+from ..errors import PhotoUnreadable, SourceUnavailable, looking_at
 from ..image import RawImage
+from ..masking import without_password
 from ..pixels import PHOTO_SUFFIXES, read_photo
 from ..records import Frame
 from . import local_path, say_unused
@@ -65,14 +66,12 @@ class FolderSource:
         self.dropped = 0
         self._closing = False
         path = local_path(uri)
-        if path.is_dir():
-            self._root, self._photos = path, list_photos(path)
-        elif path.exists():
-            self._root, self._photos = path.parent, [path]
-        else:
-            self._root, self._photos = _before_wildcards(path), match_photos(str(path))
+        with looking_at(without_password(str(path)), SourceUnavailable):
+            self._root, self._photos = _found(path)
         if not self._photos:
-            raise SourceUnavailable(f"no photos in {path}", hint=_what_instead(path))
+            raise SourceUnavailable(
+                f"no photos in {without_password(str(path))}", hint=_what_instead(path)
+            )
 
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self._photos):
@@ -90,6 +89,15 @@ class FolderSource:
     def close(self) -> None:
         """End the iteration."""
         self._closing = True
+
+
+def _found(path: Path) -> tuple[Path, list[Path]]:
+    """What the photos' names begin below, and the photos."""
+    if path.is_dir():
+        return path, list_photos(path)
+    if path.exists():
+        return path.parent, [path]
+    return _before_wildcards(path), match_photos(str(path))
 
 
 def _what_instead(path: Path) -> str:

@@ -7,10 +7,12 @@ camera's buffers stalls it. 1280 x 960 and its half, 2.3 MB of YUV, take 0.15 ms
 import contextlib
 import gc
 import logging
+import sys
 import time
 from typing import Any
 
 from ..errors import ConfigError, MissingExtra, SourceUnavailable, first_line
+from ..extras import is_absent, unloadable
 from ..image import Image
 from ..masking import without_password
 from ..records import Pixels
@@ -266,16 +268,15 @@ def _cause(exc: BaseException) -> str:
 def _picamera2() -> Any:
     try:
         from picamera2 import Picamera2
-    except ModuleNotFoundError as exc:
-        package = _APT_PACKAGES.get(exc.name or "", "python3-picamera2")
-        raise MissingExtra(
-            f"{exc.name} is not visible to this Python",
-            hint=f"sudo apt install {package}, and make the venv with --system-site-packages",
-        ) from exc
-    except (ImportError, ValueError) as exc:
+    except Exception as exc:
+        if is_absent(exc, *_APT_PACKAGES):
+            name = getattr(exc, "name", "")
+            raise MissingExtra(
+                f"{name} is not visible to this Python",
+                hint=f"sudo apt install -y {_APT_PACKAGES[name]} && python3 -m venv "
+                f"--system-site-packages --upgrade {sys.prefix}",
+            ) from exc
         # apt's simplejpeg is built for apt's numpy: "numpy.dtype size changed".
-        raise MissingExtra(
-            f"picamera2 cannot be loaded ({first_line(exc)})",
-            hint="use the lock made for your system: requirements/device-bookworm.txt or -trixie",
-        ) from exc
+        lock = "use the lock made for your system: requirements/device-bookworm.txt or -trixie"
+        raise unloadable("picamera2", exc, lock if "size changed" in str(exc) else "") from exc
     return Picamera2

@@ -11,8 +11,9 @@ from typing import Any
 import cv2
 
 from .. import clock
-from ..errors import SourceUnavailable
+from ..errors import SourceUnavailable, looking_at
 from ..image import RawImage
+from ..masking import without_password
 from ..records import Frame, Pixels
 from . import local_path, say_unused
 from .health import Report, log_health
@@ -44,16 +45,16 @@ class VideoSource:
     def __init__(self, uri: str, *, realtime: bool = False, loop: bool = False) -> None:
         self.uri = uri
         self.dropped = 0
-        self._realtime, self._loop = realtime, loop
+        self.realtime, self._loop = realtime, loop
         self._closing = threading.Condition(threading.RLock())
         self._closed = False
         self._capture = _open_file(local_path(uri))
 
     def __iter__(self) -> Iterator[Frame]:
         began_s = time.monotonic()
-        began = clock.now() if self._realtime else _recorded_at(local_path(self.uri), self._capture)
+        began = clock.now() if self.realtime else _recorded_at(local_path(self.uri), self._capture)
         for index, (elapsed_s, pixels) in enumerate(self._pictures()):
-            if self._realtime:
+            if self.realtime:
                 self._wait_until(began_s + elapsed_s)
             if self._closed:
                 break
@@ -112,8 +113,10 @@ def _recorded_at(path: Path, capture: Any) -> datetime:
 
 
 def _open_file(path: Path) -> Any:
-    if not path.is_file():
-        raise SourceUnavailable(f"no video file at {path}")
+    with looking_at(without_password(str(path)), SourceUnavailable):
+        is_file = path.is_file()
+    if not is_file:
+        raise SourceUnavailable(f"no video file at {without_password(str(path))}")
     if not os.access(path, os.R_OK):
         raise SourceUnavailable(f"no permission to read {path}", hint="chmod a+r makes it readable")
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)

@@ -161,7 +161,10 @@ def _span(
     connection: sqlite3.Connection, folder: Path, wanted: EventFilter
 ) -> tuple[int, int] | None:
     """From the first event within the wanted times to after the last; None without any."""
-    if "started_ms" not in columns(connection, "events"):
+    there = columns(connection, "events")
+    if not there:
+        return None
+    if "started_ms" not in there:
         raise StoreError(
             f"the store in {folder} is from an older release",
             hint="sightpost run brings it up to date; sightpost events list reads it as it is",
@@ -204,6 +207,8 @@ def count_doubtful(folder: Path, wanted: EventFilter = EVERYTHING) -> int | None
     Only their rows say so, a page of the disk each.
     """
     with connected(folder) as connection:
+        if _span(connection, folder, wanted) is None:
+            return 0
         found = numbers(connection, wanted, most=_ROWS + 1)
         if len(found) > _ROWS:
             return None

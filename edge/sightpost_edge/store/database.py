@@ -70,7 +70,7 @@ def wal_reset_bug(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -
 
 def lock(folder: Path) -> int:
     """Hold the folder as its one writer; StoreBusy where another run does."""
-    with writing_to(folder):
+    with writing_to(folder / "store.lock"):
         handle = os.open(folder / "store.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,5 +151,6 @@ def _takes_nothing(folder: Path) -> bool:
 def _damaged(folder: Path, what: str) -> StoreError:
     return StoreError(
         f"the database in {folder} is damaged: {what}",
-        hint="sightpost run sets it aside and begins a new one; sqlite3's .recover reads the rest",
+        hint="sightpost run sets it aside and begins a new one; "
+        "sightpost doctor says how to read the rest",
     )

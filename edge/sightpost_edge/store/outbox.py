@@ -62,6 +62,20 @@ def read_outbox(folder: Path, *, after: int, limit: int) -> list[Parcel]:
             return list(islice((parcel for parcel in found if parcel is not None), limit))
 
 
+def count_waiting(folder: Path) -> int:
+    """How many rows some uplink has not acknowledged.
+
+    Raises:
+        StoreError: there is no store, or it may not be read.
+    """
+    with connected(folder) as connection:
+        if not columns(connection, "outbox"):
+            return 0
+        query = "SELECT count(*) FROM outbox WHERE id > ?"
+        found = connection.execute(query, (acknowledged(folder, connection),)).fetchone()
+    return int(found[0])
+
+
 def store_id(folder: Path) -> str:
     """Of this database file: another one counts its outbox from the beginning again."""
     with connected(folder) as connection:

@@ -116,6 +116,8 @@ def iter_events(folder: Path, wanted: EventFilter = EVERYTHING) -> Iterator[Stor
     """
     with connected(folder) as connection:
         there = columns(connection, "events")
+        if not there:
+            return
         if "started_ms" not in there:
             yield from _of_an_older_release(folder, wanted)
             return

@@ -61,11 +61,14 @@ def read_trace(folder: Path, seq: int) -> tuple[Moment, ...]:
 def _select(
     folder: Path, table: str, record: type, wanted: Mapping[str, Any], last: int | None
 ) -> list[dict[str, Any]]:
-    """Rows as mappings; columns that an older store lacks are left out, their defaults count."""
+    """Rows as mappings; columns that an older store lacks are left out, their defaults count.
+
+    None where the table is not there: a start on a full disk leaves a database of no bytes.
+    """
     given = {name: value for name, value in wanted.items() if value is not None}
     with connected(folder) as connection:
         there = columns(connection, table)
-        if not there and table != "events":
+        if not there:
             return []
         names = columns_of(record, there)
         query = f"SELECT {','.join(names)} FROM {table}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, clock
+from ..control import CONTROL, Control
 from ..doctor.card import kernel_log
 from ..doctor.examine import examine
 from ..doctor.host import RUN_FOLDER, Host
@@ -202,11 +203,28 @@ def _store(host: Host) -> str:
 def _states(host: Host) -> Any:
     """The small files by which the parts of a station talk to each other."""
     places = {
-        LIVES: host.store / LIVES, "control.json": host.store / "control.json",
+        LIVES: host.store / LIVES, CONTROL: host.store / CONTROL,
         "uplink/mqtt.json": host.store / "uplink" / "mqtt.json",
         "models/state.json": host.store / "models" / "state.json",
     }  # fmt: skip
-    return _those_there(host, places)
+    found = _those_there(host, places)
+    return {**found, CONTROL: _asked(found[CONTROL])} if CONTROL in found else found
+
+
+def _asked(found: Any) -> Any:
+    """What a run reads of ``control.json``. Scripts of other people write it, too, and nobody knows
+    what is in the rest, which is only counted; numbers and true or false hold no secret.
+    """
+    if not isinstance(found, Mapping):
+        return "it is no JSON object"
+    names = ("v", *(one.name for one in dataclasses.fields(Control)))
+    kept = {
+        name: found[name]
+        for name in names
+        if name in found and isinstance(found[name], (int, float, type(None)))
+    }
+    others = len(found) - len(kept)
+    return {**kept, "fields left out": others} if others else kept
 
 
 def _live(host: Host) -> Any:

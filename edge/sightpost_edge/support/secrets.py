@@ -24,8 +24,9 @@ _PLACE = (
 """Of ``[deployment]``: where the camera stands and whose it is; some in others' words."""
 _IN_NAMES = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|AUTH|API_?KEY|PRIVATE", re.IGNORECASE)
 _IN_ADDRESS = re.compile(
-    r"(?:pas|pw|token|key|secret|auth|sig|user|login)[^?&#/=_]*=(.+?)(?=[&#]|_[a-z]+=|$)",
-    re.IGNORECASE,
+    r"(?:pas|pw|token|key|secret|auth|sig|user|login)[^?&#/=_]*="
+    r"(.+?)(?=[&#][^?&#/=]*=|_[a-z]+=|$)",
+    re.IGNORECASE | re.DOTALL,
 )
 """Cameras call their keys ``loginpas``, ``user_pwd``, or write them into the path."""
 _WIRELESS = (
@@ -137,13 +138,15 @@ def _of_address(address: str) -> Iterator[Secret]:
     Passwords hold ``/``, ``@`` and ``?`` that nobody has encoded, schemes are mistyped: a login is
     all that stands before the last "@".
     """
-    if found := re.match(r"(?:[a-z][\w+.-]*:/+)?(.*)@", address, re.IGNORECASE):
+    if found := re.match(r"(?:[a-z][\w+.-]*:/+)?(.*)@", address, re.IGNORECASE | re.DOTALL):
         user, _, password = found[1].partition(":")
         for one, other in ((user, password), (unquote(user), unquote(password))):
             yield from login(one, other)
     for value in _IN_ADDRESS.findall(address):
-        yield Secret(value, "tokens")
-        yield Secret(unquote(value), "tokens")
+        sent = re.split("[&#]", value)[0]  # as much of it as the camera gets
+        for one in (value, sent if len(sent) >= SHORT else value):
+            yield Secret(one, "tokens")
+            yield Secret(unquote(one), "tokens")
 
 
 def _of_passwords(host: Host) -> Iterator[Secret]:

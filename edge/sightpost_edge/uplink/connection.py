@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import first_line
-from .settings import MqttSettings
+from .settings import MqttSettings, loading_paho
 
 FAILURE = 0x80
 """Reason codes from here on say no."""
@@ -176,8 +176,9 @@ class Connection:
         self, settings: MqttSettings, tls: ssl.SSLContext | None, client_id: str,
         will: tuple[str, str],
     ) -> Any:  # fmt: skip
-        from paho.mqtt.client import Client, MQTTv5
-        from paho.mqtt.enums import CallbackAPIVersion
+        with loading_paho():
+            from paho.mqtt.client import Client, MQTTv5
+            from paho.mqtt.enums import CallbackAPIVersion
 
         client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5)
         client.connect_timeout = self._patience.dial_s

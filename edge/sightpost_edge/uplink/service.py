@@ -178,7 +178,7 @@ def only_one(folder: Path) -> Iterator[None]:
     """
     make_folder(folder / UPLINK)
     with ExitStack() as held:
-        with writing_to(folder):
+        with writing_to(folder / UPLINK / LOCK):
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             handle = os.open(folder / UPLINK / LOCK, flags, 0o644)
             give_to_owner(folder, folder / UPLINK, folder / UPLINK / LOCK)

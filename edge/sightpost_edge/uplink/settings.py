@@ -3,19 +3,24 @@
 import importlib.util
 import ipaddress
 import os
+import shlex
 import stat
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from ..durable import unreadable
 from ..errors import ConfigError, MissingExtra, nearest
+from ..extras import loading
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
 PORTS = {"mqtts": 8883, "mqtt": 1883}
 CREDENTIAL = "mqtt-password"
+MISSING = "sending to MQTT needs paho-mqtt"
 INSTALL = (
     "pip install 'sightpost[mqtt]'; on a Pi, beside the files of make dist: "
     "sudo /opt/sightpost/bin/pip install --require-hashes -r station-trixie.txt"
@@ -87,24 +92,29 @@ class MqttSettings:
 
         Raises:
             ConfigError: the ca_file cannot be used.
+            StoreError: its disk fails.
         """
         import ssl  # 20 ms that a run without a broker need not spend
 
         if not self.is_tls:
             return None
+        hint = "it must be a readable PEM file with the authority's certificate"
         try:
             return ssl.create_default_context(cafile=self.ca_file or None)
-        except OSError as exc:  # SSLError is one
+        except ssl.SSLError as exc:
             raise ConfigError(
-                f"mqtt: ca_file {self.ca_file} cannot be used ({exc.strerror or exc})",
-                hint="it must be a readable PEM file with the authority's certificate",
+                f"mqtt: ca_file {self.ca_file} cannot be used ({exc.strerror or exc})", hint=hint
             ) from exc
+        except OSError as exc:
+            where = Path(self.ca_file)
+            raise unreadable(where, exc, what="mqtt: cannot read ca_file ", hint=hint) from exc
 
     def password(self) -> str | None:
         """The password, read anew each time so that a mended file needs no restart; None without.
 
         Raises:
             ConfigError: others can read the file, or it is unusable; nothing of it is quoted.
+            StoreError: its disk fails.
         """
         if not self.username:
             return None
@@ -126,7 +136,12 @@ def need_mqtt(settings: MqttSettings) -> None:
     if not settings.url:
         raise ConfigError("no broker given", hint='[mqtt] url = "mqtts://HOST" in the config')
     if importlib.util.find_spec("paho") is None:
-        raise MissingExtra("sending to MQTT needs paho-mqtt", hint=INSTALL)
+        raise MissingExtra(MISSING, hint=INSTALL)
+
+
+def loading_paho() -> AbstractContextManager[None]:
+    """Around its import; see ``extras.loading``."""
+    return loading("paho", MISSING, INSTALL)
 
 
 def check(settings: MqttSettings) -> None:
@@ -135,6 +150,7 @@ def check(settings: MqttSettings) -> None:
 
     Raises:
         ConfigError: no broker, or the password or the ca_file cannot be used.
+        StoreError: their disk fails.
         MissingExtra: paho is not installed.
     """
     need_mqtt(settings)
@@ -194,13 +210,12 @@ def _read_secret(path: Path, *, is_private: bool) -> str:
             mode = os.fstat(file.fileno()).st_mode
             if is_private and mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise ConfigError(
-                    f"mqtt: others may read or write {path}", hint=f"chmod 600 {path}"
+                    f"mqtt: others may read or write {path}",
+                    hint=f"chmod 600 {shlex.quote(str(path))}",
                 )
             secret = file.read(LONGEST_PASSWORD + 2).removesuffix(b"\n").removesuffix(b"\r")
     except OSError as exc:
-        if isinstance(exc, ConfigError):
-            raise
-        raise ConfigError(f"mqtt: cannot read {path}: {exc.strerror}") from exc
+        raise unreadable(path, exc, what="mqtt: cannot read ") from exc
     if not secret or len(secret) > LONGEST_PASSWORD:
         raise ConfigError(f"mqtt: {path} is empty, or too long for a password")
     try:
