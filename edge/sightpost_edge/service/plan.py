@@ -6,21 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..lives import REBOOT
+from .arrival import Model
 from .extras import Say
 from .machine import Machine
 from .managed import Off, Reloaded, Running
 from .places import CONFIGS, README, RULES, STATES, UNITS, USER, Places, neighbours
-from .steps import (
-    UNITS_CHANGED,
-    Account,
-    AccountGone,
-    DeviceRule,
-    File,
-    Folder,
-    Gone,
-    Model,
-    Step,
-)
+from .removal import AccountGone, Gone
+from .steps import UNITS_CHANGED, Account, DeviceRule, File, Folder, Step
 from .units import TEMPLATES, camera_drop_in, shipped, started_by, unit, uplink_drop_in
 from .wish import Station
 

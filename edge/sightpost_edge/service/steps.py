@@ -4,17 +4,13 @@ A step whose ``lacking`` is "" is done already; that is what makes an installati
 """
 
 import os
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Set
-from contextlib import suppress
+from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..durable import make_folder, sync_folder, writing
-from ..errors import SightpostError, writing_to
-from ..minisign import SUFFIX as SIGNATURE
-from .machine import START_S, Machine
+from ..durable import make_folder, writing
+from .machine import Machine
 from .places import RULES, USER
 from .wish import config_changes
 
@@ -178,116 +174,6 @@ class File(Step):
             file.write(self.content)
         if machine.owner(self.place) != self.owner:
             machine.own(self.place, self.owner)
-
-
-@dataclass(frozen=True, slots=True)
-class Gone(Step):
-    """A file or folder that is not to be there; where a disk is mounted the folder stays, empty."""
-
-    place: str
-
-    def _what(self) -> str:
-        return self.place
-
-    def _lacking(self, machine: Machine, changed: Set[str]) -> str:
-        if not any(self._going(machine)):
-            return ""
-        if stays := self._mounted(machine):
-            points = ", ".join(f"/{point.relative_to(machine.root.resolve())}" for point in stays)
-            return f"is to be emptied; a disk is mounted at {points}, and that folder stays"
-        return "is to be removed"
-
-    def _how(self, machine: Machine) -> list[str]:
-        inside = "/*" if self._mounted(machine) else ""
-        return [f"rm -r {self.place}{inside}"]
-
-    def _do(self, machine: Machine) -> None:
-        path = machine.path(self.place)
-        with writing_to(path):
-            for one in list(self._going(machine)):
-                if one.is_dir() and not one.is_symlink():
-                    shutil.rmtree(one)
-                else:
-                    one.unlink(missing_ok=True)
-                sync_folder(one.parent)
-        with suppress(OSError):  # a folder of drop-ins with nothing left in it
-            if path.parent.name.endswith(".d"):
-                path.parent.rmdir()
-
-    def _mounted(self, machine: Machine) -> list[Path]:
-        """A link is removed, not what it leads to."""
-        return [] if machine.path(self.place).is_symlink() else machine.mounted(self.place)
-
-    def _going(self, machine: Machine) -> Iterator[Path]:
-        """All that goes: the place itself, or what is in it beside mount points, which the kernel
-        does not let go (EBUSY), and the folders that lead to one."""
-        stays = {one for point in self._mounted(machine) for one in (point, *point.parents)}
-        left = [machine.path(self.place)]
-        while left:
-            one = left.pop()
-            if one.resolve() in stays and not one.is_symlink():
-                left += one.iterdir()
-            elif os.path.lexists(one):
-                yield one
-
-
-@dataclass(frozen=True, slots=True)
-class AccountGone(Step):
-    """The services' user is not to be there."""
-
-    def _what(self) -> str:
-        return f"user {USER}"
-
-    def _lacking(self, machine: Machine, changed: Set[str]) -> str:
-        return "is to be removed" if USER in machine.accounts("passwd") else ""
-
-    def _how(self, machine: Machine) -> list[str]:
-        return [f"userdel {USER}"]
-
-    def _do(self, machine: Machine) -> None:
-        machine.run("userdel", USER)
-
-
-@dataclass(frozen=True, slots=True)
-class Model(Step):
-    """A model file is installed by ``sightpost model install``, which puts root's rights down.
-
-    ``signed``: by a key that is trusted, else nobody looks at a signature. ``key``: that of a key
-    which came with it; it goes again where the model does not come in, for the next start would
-    refuse what is there.
-    """
-
-    file: Path
-    models: str
-    program: Path
-    signed: bool
-    key: str = ""
-
-    def _what(self) -> str:
-        return f"model {self.file.name}"
-
-    def _lacking(self, machine: Machine, changed: Set[str]) -> str:
-        signature = Path(f"{self.file}{SIGNATURE}")
-        if self.signed or not signature.exists():
-            return "is to be installed"
-        return f"is to be installed unsigned: {signature.name} is looked at with --key KEY.pub only"
-
-    def _how(self, machine: Machine) -> list[str]:
-        return [" ".join(self._words(machine))]
-
-    def _do(self, machine: Machine) -> None:
-        try:
-            machine.run(*self._words(machine), timeout_s=START_S)
-        except BaseException:  # whoever waits presses ctrl-c
-            if self.key:
-                with suppress(SightpostError):
-                    Gone(self.key).do(machine)
-            raise
-
-    def _words(self, machine: Machine) -> list[str]:
-        store = str(machine.path(self.models).parent)
-        words = [str(self.program), "model", "install", str(self.file), "--store", store]
-        return words if self.signed else [*words, "--unsigned"]
 
 
 @dataclass(frozen=True, slots=True)
