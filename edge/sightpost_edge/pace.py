@@ -165,7 +165,7 @@ class Pace:
             now_s = offset_s + frame.elapsed_s
             left_s = self.wait_s(now_s)
             if left_s > SLACK_S:
-                self._idle_until_s = now_s + left_s
+                self._idle_until_s = clock_s() + left_s
                 frame.image.forget()
                 continue
             self.looked(now_s)

@@ -25,6 +25,7 @@ from sightpost_edge.doctor.holders import holders
 from sightpost_edge.doctor.host import Host, Ran
 from sightpost_edge.doctor.opened import Opened
 from sightpost_edge.doctor.picture import FRAMES, Seen
+from sightpost_edge.errors import LibraryError, MissingExtra, SightpostError
 from sightpost_edge.live import Live, write_live
 from sightpost_edge.minikeys import new_keys
 from sightpost_edge.models.install import install_unsigned
@@ -518,6 +519,27 @@ def test_current_model_that_is_gone(tmp_path: Path) -> None:
     one = bad(model.check_file(with_model(tmp_path, found)))
     assert (one.level, one.what) == ("warning", f"the current model in {folder.path} is gone")
     assert found.id in one.why
+
+
+@pytest.mark.parametrize("kind", [MissingExtra, LibraryError])
+def test_without_a_runtime_no_model_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[SightpostError]
+) -> None:
+    """The station cannot start, whatever else is installed: a fault, and no roll-back."""
+    workshop = Workshop(tmp_path / "workshop")
+    folder = model_folder(tmp_path / "models", workshop)
+    for version in ("1", "2"):
+        update(folder, workshop.model(version))
+        prove(folder)
+
+    def fail(*given: object) -> None:
+        raise kind("no TFLite runtime", hint="pip install ai-edge-litert")
+
+    monkeypatch.setattr(opened, "_bundle", fail)
+    found = Opened(**opened.answer({"model": str(folder.path), "labels": "", "threads": 1}))
+    one = bad(model.check_file(with_model(tmp_path, found)))
+    assert (one.level, one.why) == ("fault", "the station cannot start")
+    assert "install ai-edge-litert" in one.fix
 
 
 def test_damaged_model_with_another_one_beside_it(tmp_path: Path) -> None:

@@ -245,10 +245,21 @@ def test_a_wait_ends_when_told(root: Path) -> None:
     assert naps == [0.25] * 3
 
 
-def passed(board: Board, frames: list[Frame]) -> list[float]:
-    """The times of the Frames that are looked at."""
-    source = ScriptedSource(frames)
-    return [f.elapsed_s for f in board.pace.passing(source, clock_s=lambda: board.now_s)]
+def passed(board: Board, frames: list[Frame], *, speed: float = 1.0) -> list[float]:
+    """The times of the Frames that are looked at; each comes when it is its turn at ``speed``."""
+    began_s, idle = board.now_s, list[bool]()
+
+    class Played(ScriptedSource):
+        def __iter__(self) -> Iterator[Frame]:
+            for one in super().__iter__():
+                idle.append(board.pace.idle(board.now_s))
+                board.now_s = began_s + one.elapsed_s / speed
+                yield one
+
+    at_s = [f.elapsed_s for f in board.pace.passing(Played(frames), clock_s=lambda: board.now_s)]
+    looks = {one.index for one in frames if one.elapsed_s in at_s}
+    assert all(idle[i + 1] for i in range(len(frames) - 1) if i not in looks)
+    return at_s
 
 
 @pytest.mark.parametrize("fps", [10.0, 15.0, 29.97, 30.0])
@@ -271,7 +282,13 @@ def test_a_recording_is_not_looked_at_while_the_camera_would_rest(root: Path) ->
     board = Board(root, awake_s=2, asleep_s=8)
     film = [frame(colour("red"), index=i, elapsed_s=i / 10) for i in range(160)]
     assert {int(at_s) for at_s in passed(board, film)} == {0, 1, 10, 11}
-    assert [board.pace.idle(board.now_s + at_s) for at_s in (16, 19, 21)] == [True, True, False]
+    assert [board.pace.idle(1000 + at_s) for at_s in (16, 19, 21)] == [True, True, False]
+
+
+def test_a_recording_that_cannot_keep_up_rests_by_plan_all_the_same(root: Path) -> None:
+    """Decoded at 0.9 times its speed it is late without end: that is no watchdog's business."""
+    film = [frame(colour("red"), index=i, elapsed_s=i / 2) for i in range(1200)]
+    assert passed(Board(root, per_s=0.02), film, speed=0.9) == [50.0 * i for i in range(12)]
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,17 @@ def test_a_config_that_does_not_start_gives_way_to_the_one_before(
     assert f"{GATE.config} differs in 7 lines" in install(pi, wish)
 
 
+def test_a_broken_config_is_not_put_back(pi: MadeUp, wish: Wish, config: Path) -> None:
+    """It would end with code 2, for good; with the new one systemd goes on trying."""
+    install(pi, wish)
+    pi.path(GATE.config).write_text('sorce = "0"\n')
+    pi.answers[f"systemctl restart {GATE.camera}"] = Ran(1, "", "Job failed.")
+    pi.answers["journalctl"] = Ran(0, "sightpost: no camera\n  hint: plug it in\n")
+    with pytest.raises(ServiceError, match=r"no camera$"):
+        install(pi, replace(wish, model=None))
+    assert pi.path(GATE.config).read_text() == config.read_text()
+
+
 def test_a_new_stations_config_and_a_new_models_stay(
     pi: MadeUp, wish: Wish, config: Path, tmp_path: Path
 ) -> None:

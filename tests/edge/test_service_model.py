@@ -20,7 +20,7 @@ from sightpost_edge.service.steps import Step
 from sightpost_edge.service.wish import Wish, consider
 from sightpost_edge.testing import tiny_bundle
 
-from ..model_rig import Workshop, prove
+from ..model_rig import Workshop, prove, update
 from .service_rig import MadeUp, made_up, tree
 
 pytest.importorskip("cryptography")
@@ -242,6 +242,19 @@ def test_a_fallback_is_enough_where_no_key_is_given(
     with untouched(pi), pytest.raises(ModelError, match="next start"):
         install(pi, replace(wish, key=key))
     assert started_with(pi).version == "1"
+
+
+def test_the_same_command_is_good_after_an_update(
+    pi: MadeUp, wish: Wish, workshop: Workshop, key: Path
+) -> None:
+    """For a change of the config: the model that came over the air since then stays."""
+    first = replace(wish, model=workshop.model("1"), key=key)
+    install(pi, first)
+    prove(folder_of(pi))
+    update(folder_of(pi), workshop.model("2"))
+    prove(folder_of(pi))
+    assert install(pi, first) == []
+    assert started_with(pi).version == "2"
 
 
 def test_a_new_key_goes_again_where_its_model_does_not_come_in(

@@ -361,6 +361,64 @@ def test_a_card_that_cannot_be_read_is_not_the_models_fault(
     again.close()
 
 
+def test_a_model_installed_while_a_run_starts_is_taken(
+    folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening the first one takes seconds on a small board."""
+    opened, new = ModelFolder.open, list[Installed]()
+
+    def slow(self: ModelFolder, one: Installed, *, threads: int = 1) -> Bundle:
+        if not new:
+            new.append(install(folder, 2))
+        return opened(self, one, threads=threads)
+
+    monkeypatch.setattr(ModelFolder, "open", slow)
+    slot = Slot.open(folder.path)
+    assert slot.bundle.digest != new[0].digest
+    settle(slot)
+    assert slot.bundle.digest == new[0].digest
+    slot.close()
+
+
+def test_a_run_starts_without_what_a_trial_is_compared_with(
+    folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No memory for another child: the new model runs, and is judged by itself."""
+    new, opened = install(folder, 2), ModelFolder.open
+
+    def short(self: ModelFolder, one: Installed, *, threads: int = 1) -> Bundle:
+        if one.id != new.id:
+            raise LibraryError("the model could not be tried in a process of its own (no memory)")
+        return opened(self, one, threads=threads)
+
+    monkeypatch.setattr(ModelFolder, "open", short)
+    slot = Slot.open(folder.path)
+    assert (slot.bundle.digest, slot.on_trial) == (new.digest, True)
+    slot.close()
+
+
+def test_a_newer_model_on_disk_is_no_passed_trial(
+    folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``current`` moves between two looks at the disk: the trial is that of another version."""
+    slot = Slot.open(folder.path)
+    new = install(folder, 2)
+    settle(slot)
+    current = ModelFolder.current
+
+    def moved(self: ModelFolder) -> Installed | None:
+        seen = current(self)
+        monkeypatch.undo()
+        install(folder, 3)
+        return seen
+
+    monkeypatch.setattr(ModelFolder, "current", moved)
+    slot._looked_s = 0.0
+    slot.tick()
+    assert (slot.bundle.digest, slot.on_trial) == (new.digest, True)
+    slot.close()
+
+
 def test_a_proven_model_that_the_rules_refuse_does_not_stay_current(folder: ModelFolder) -> None:
     """Its owner chose it; the run goes on with what it has, and so does the next start."""
     one = folder.current()

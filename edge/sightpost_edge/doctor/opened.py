@@ -90,7 +90,7 @@ def _opened(host: Host) -> Opened | None:
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     """The child: open it as a run would, time it, and tell."""
-    from ..errors import SightpostError
+    from ..errors import ModelError, SightpostError, StoreError
     from ..models.owner import become_owner
 
     path, root = Path(question["model"]), os.geteuid() == 0
@@ -107,7 +107,8 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         if not root and isinstance(exc.__cause__, PermissionError):
             return asdict(Opened(str(exc.__cause__.filename or path), SHUT))
         failed = Opened(str(path), type(exc).__name__, str(exc), exc.hint)
-        return asdict(replace(failed, **_around(path)) if path.is_dir() else failed)
+        falls_back = isinstance(exc, (ModelError, StoreError)) and path.is_dir()
+        return asdict(replace(failed, **_around(path)) if falls_back else failed)
 
 
 def _around(path: Path) -> dict[str, Any]:

@@ -36,6 +36,8 @@ def replaced(host: Host, found: Opened) -> str:
 
 
 def _in_folder(host: Host, found: Opened) -> str:
+    if found.error in ("MissingExtra", "LibraryError"):
+        return as_fix(found.hint)  # no model would open
     if found.back:
         return command(host, "rollback")
     if "model trust" in found.hint:

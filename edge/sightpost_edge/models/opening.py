@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..bundle import Bundle
-from ..errors import ModelError, SightpostError, StoreError
+from ..errors import LibraryError, ModelError, SightpostError, StoreError
 from .folder import Installed, ModelFolder
 from .report import Told
 
 UNCLEAN = "the run ended uncleanly during its trial"
+_REFUSED = (ModelError, StoreError, LibraryError)
+"""Another version may do: only the first of these is the model's own fault."""
 
 log = logging.getLogger("sightpost")
 
@@ -137,7 +139,7 @@ def _open_best(folder: ModelFolder, wanted: Installed, threads: int, tell: Told)
     """``wanted``, else the last one that can be used: a station should not go dark."""
     try:
         return Opened(wanted, folder.open(wanted, threads=threads))
-    except (ModelError, StoreError) as exc:
+    except _REFUSED as exc:
         refused = exc
     known = (folder.previous(), *folder.versions())
     if isinstance(refused, ModelError) and is_on_trial(folder, wanted):
@@ -148,7 +150,7 @@ def _open_best(folder: ModelFolder, wanted: Installed, threads: int, tell: Told)
             continue
         try:
             bundle = folder.open(one, threads=threads)
-        except (ModelError, StoreError):
+        except _REFUSED:
             continue
         tell(False, f"model {wanted} cannot be used ({refused}): {one} goes on")
         return Opened(one, bundle)
@@ -162,6 +164,6 @@ def _reference(folder: ModelFolder, one: Installed, threads: int) -> Opened | No
         return None
     try:
         return Opened(before, folder.open(before, threads=threads))
-    except (ModelError, StoreError) as exc:
+    except _REFUSED as exc:
         log.warning("model %s cannot be used any more: %s", before, exc)
         return None

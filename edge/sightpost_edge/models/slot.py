@@ -80,11 +80,11 @@ class Slot:
                 what = f"another run uses the models in {path}"
                 keeps.enter_context(held(path / RUNNING, wait_s=RUNNING_S, what=what))
             sweep(folder)
+            asked = folder.current()  # not later: a new one may be installed meanwhile
             opened, old = open_wanted(folder, threads, report.tell)
             slot = cls(opened.bundle, folder, opened.one, old=old, report=report)
-            given = folder.current()
-            if given is not None and not slot._is_here(given):
-                slot._refused = given.id  # it gave way, whether or not the disk took note of that
+            if asked is not None and not slot._is_here(asked):
+                slot._refused = asked.id  # it gave way, whether or not the disk took note of that
             slot._held.push(keeps.pop_all())
             slot._held.callback(slot._pause)  # before the lock is let go
         return slot
@@ -134,7 +134,7 @@ class Slot:
         wanted = self._folder.current()
         if wanted is None or self._is_here(wanted):
             self._refused = ""
-            if wanted is not None and self.on_trial and not is_on_trial(self._folder, wanted):
+            if wanted is not None and self.on_trial and wanted.id in self._folder.state().proven:
                 self._confirmed(SPARED)
         elif wanted.id != self._refused:
             self._coming = Loading(self._folder, wanted, self.bundle.network.threads)

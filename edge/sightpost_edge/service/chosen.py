@@ -43,8 +43,12 @@ def model_to_install(
     file = find_model(given, signed=folder.trusted() is not None) if given.is_dir() else given
     blob, current = read_file(file), folder.current()
     digest = hashlib.sha256(blob).hexdigest()
-    if current is not None and current.digest == digest and not _fault(folder, current):
-        return None
+    if current is not None and not _fault(folder, current):
+        if current.digest == digest:
+            return None
+        older = (v for v in folder.versions() if v.digest == digest and v.number < current.number)
+        if any(v.signed and v.key_id == current.key_id for v in older):
+            return None  # a newer one came in since: the same command still is for the config
     try:
         _judge(folder, file, blob)
     except ModelError as exc:

@@ -14,7 +14,7 @@ from .places import CONFIGS, README, RULES, STATES, UNITS, USER, Places, neighbo
 from .removal import AccountGone, Gone
 from .steps import UNITS_CHANGED, Account, DeviceRule, File, Folder, Step
 from .units import TEMPLATES, camera_drop_in, shipped, started_by, unit, uplink_drop_in
-from .wish import Station
+from .wish import Station, is_config
 
 CONFIG_CHANGED, PASSWORD_CHANGED = "config", "password"
 _RULES = {
@@ -136,11 +136,12 @@ def program(machine: Machine) -> Path:
 
 
 def _as_it_is(machine: Machine, station: Station) -> tuple[Step, ...]:
-    """What makes the files that come of a config what they are now. None for a new station, and
-    none with a new model: rules of before need not go with its labels."""
+    """What makes the files that come of a config what they are now. None for a new station, none
+    over a config that is broken, and none with a new model: rules of before need not go with its
+    labels."""
     places = station.places
     config = machine.peek(places.config)
-    if config is None or station.model is not None:
+    if config is None or station.model is not None or not is_config(config):
         return ()
     steps: list[Step] = [File(places.config, config, f"root:{USER}", 0o640)]
     for place, mode in (

@@ -160,6 +160,15 @@ def _site(text: str, where: str) -> Site:
     return build(Site, parse(text.encode(), where=where), where=where)
 
 
+def is_config(content: bytes) -> bool:
+    """Whether a start could use this config."""
+    try:
+        build(Site, parse(content, where="config"), where="config")
+    except ConfigError:
+        return False
+    return True
+
+
 def _check_source(machine: Machine, site: Site, places: Places) -> None:
     if not site.source:
         raise ConfigError("the config names no source", hint='source = "picamera://0", or "0"')
