@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from .clips import ClipSettings
 from .contract import Contract
 from .durable import unreadable
-from .errors import ConfigError, first_line, nearest, who_may
+from .errors import ConfigError, first_line, nearest, where_closed
 from .export.deployment import Deployment
 from .heat import Thermometer
 from .judge import FrameJudge, HealthSettings
@@ -154,8 +154,7 @@ def load(cls: type[T], path: Path) -> T:
     except FileNotFoundError as exc:
         raise ConfigError(f"no config file at {path}") from exc
     except OSError as exc:
-        hint = who_may(path) if isinstance(exc, PermissionError) else ""
-        raise unreadable(path, exc, hint=hint) from exc
+        raise unreadable(path, exc, hint=where_closed(path, exc)) from exc
     return build(cls, parse(content, where=str(path)), where=str(path))
 
 

@@ -20,9 +20,10 @@ from .errors import (
     BundleCorrupt,
     ContractMismatch,
     ModelError,
+    NotABundle,
     PhotoUnreadable,
     SightpostError,
-    who_may,
+    where_closed,
 )
 from .tflite_header import is_tflite, second_model
 
@@ -62,8 +63,7 @@ def read_file(path: Path) -> bytes:
             hint="is the path right? In the workshop: sightpost convert RUN --out model.tflite",
         ) from exc
     except OSError as exc:
-        hint = who_may(path) if isinstance(exc, PermissionError) else ""
-        raise unreadable(path, exc, hint=hint, theirs=ModelError) from exc
+        raise unreadable(path, exc, hint=where_closed(path, exc), theirs=ModelError) from exc
     if len(blob) > found.st_size:
         raise ModelError(
             f"{path} is larger than it was a moment ago", hint="wait until it is copied whole"
@@ -210,6 +210,22 @@ def read_contract(files: dict[str, bytes]) -> Contract:
         _check_labels(contract)
         _check_golden_labels(contract)
     return contract
+
+
+def contract_of(blob: bytes, name: str = "this") -> Contract:
+    """The contract of a whole file; nothing of it is run.
+
+    Raises:
+        NotABundle: a plain .tflite; ``name`` is what the message calls it.
+        BundleCorrupt, ContractMismatch: see ``read_members`` and ``read_contract``.
+    """
+    files = read_members(blob)
+    if CONTRACT_FILE not in files:
+        raise NotABundle(
+            f"{name} is a plain .tflite: it carries neither labels nor a contract",
+            hint="sightpost convert makes a Bundle of it",
+        )
+    return read_contract(files)
 
 
 @contextmanager

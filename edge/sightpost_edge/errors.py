@@ -213,8 +213,14 @@ def looking_at(path: object, refused: type[SightpostError]) -> Iterator[None]:
     except SightpostError:
         raise
     except OSError as exc:
-        hint = who_may(path) if isinstance(exc, PermissionError) else ""
-        raise refused(f"cannot look at {path}: {exc.strerror or exc}", hint=hint) from exc
+        raise refused(
+            f"cannot look at {path}: {exc.strerror or exc}", hint=where_closed(path, exc)
+        ) from exc
+
+
+def where_closed(path: object, exc: OSError) -> str:
+    """``who_may`` where that is what is wrong, else no hint."""
+    return who_may(path) if isinstance(exc, PermissionError) else ""
 
 
 def who_may(path: object, otherwise: str = "") -> str:

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from .errors import ContractMismatch, MissingExtra, ModelError, first_line
 from .extras import is_absent, unloadable
+from .machine import RUNTIMES
 from .native import quiet_native
 from .records import Pixels, Scores
-
-RUNTIMES = ("ai_edge_litert", "tflite_runtime")
 
 
 def interpreter_class() -> Any:

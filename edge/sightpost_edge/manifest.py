@@ -117,12 +117,22 @@ class Manifest:
             SignatureRefused: names the field that does not hold.
         """
         self.check_content(content)
-        if labels_digest(labels) != self.labels_sha256:
-            raise SignatureRefused("labels_sha256: the labels are not those that were signed")
+        self.check_labels(labels)
         self.check_runtime(runtime)
         if today is not None and self.expired(today):
             raise SignatureRefused(
                 f"expires: the model was good until {self.expires}", hint="install its successor"
+            )
+
+    def check_labels(self, labels: Sequence[str], *, where: str = "") -> None:
+        """The part of ``check`` that concerns the labels alone; the message begins with ``where``.
+
+        Raises:
+            SignatureRefused: they are others, or in another order.
+        """
+        if labels_digest(labels) != self.labels_sha256:
+            raise SignatureRefused(
+                f"{where}labels_sha256: the labels are not those that were signed"
             )
 
     def check_runtime(self, runtime: str = __version__) -> None:

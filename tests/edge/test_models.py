@@ -487,16 +487,22 @@ def test_outcomes_are_counted_out(models: ModelFolder, workshop: Workshop) -> No
     assert {len(outcome.why) for outcome in kept} == {0, MOST_WHY}
 
 
-@quick
-def test_no_flood_of_refusals_washes_a_roll_back_away(
-    models: ModelFolder, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A timer that meets what does not work here, every hour: 2 stays out, whatever else came."""
+def slow_second(models: ModelFolder, workshop: Workshop) -> Installed:
+    """Version 2, which is there and was rolled back to 1."""
     installed(models, workshop, "1")
     update(models, workshop.model("2"))
     two = models.current()
     assert two is not None
     models.trial_ended(two, failed="it is slow")
+    return two
+
+
+@quick
+def test_no_flood_of_refusals_washes_a_roll_back_away(
+    models: ModelFolder, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A timer that meets what does not work here, every hour: 2 stays out, whatever else came."""
+    two = slow_second(models, workshop)
 
     def fail(path: Path, signed_sha256: str) -> Rehearsal:
         raise ModelError("golden frames differ")
@@ -559,11 +565,7 @@ def test_what_was_rolled_back_does_not_come_in_over_its_own_ruin(
     models: ModelFolder, workshop: Workshop, harm: str
 ) -> None:
     """Its copy here damaged, or signed by the old key: that makes no new model of it."""
-    installed(models, workshop, "1")
-    update(models, workshop.model("2"))
-    two = models.current()
-    assert two is not None
-    models.trial_ended(two, failed="it is slow")
+    two = slow_second(models, workshop)
     fresh = workshop
     if harm == "damaged":
         two.path.chmod(0o640)

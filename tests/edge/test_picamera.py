@@ -590,13 +590,18 @@ def test_without_picamera2_the_apt_package_is_named(monkeypatch: pytest.MonkeyPa
     assert "--system-site-packages" in caught.value.hint
 
 
+def plant_picamera2(monkeypatch: pytest.MonkeyPatch, folder: Any, program: str) -> None:
+    """Have ``import picamera2`` run ``program``."""
+    (folder / "picamera2.py").write_text(program)
+    monkeypatch.delitem(sys.modules, "picamera2", raising=False)
+    monkeypatch.syspath_prepend(str(folder))
+
+
 def test_a_picamera2_built_for_another_numpy_names_the_lock(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     """apt's simplejpeg on Bookworm is built for numpy 1, and says so in a ValueError."""
-    (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed')")
-    monkeypatch.delitem(sys.modules, "picamera2", raising=False)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    plant_picamera2(monkeypatch, tmp_path, "raise ValueError('numpy.dtype size changed')")
     with pytest.raises(LibraryError, match="dtype size changed") as caught:
         open_source("picamera://0")
     assert "device-bookworm" in caught.value.hint
@@ -606,9 +611,7 @@ def test_a_picamera2_that_cannot_be_loaded_now_is_not_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     """Memory that is short now may be there at the next start: nothing has to be installed."""
-    (tmp_path / "picamera2.py").write_text("raise ImportError('libcamera.so: cannot allocate')")
-    monkeypatch.delitem(sys.modules, "picamera2", raising=False)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    plant_picamera2(monkeypatch, tmp_path, "raise ImportError('libcamera.so: cannot allocate')")
     with pytest.raises(LibraryError, match="cannot allocate") as caught:
         open_source("picamera://0")
     assert "sightpost doctor" in caught.value.hint

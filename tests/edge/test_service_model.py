@@ -83,6 +83,14 @@ def folder_of(pi: MadeUp) -> ModelFolder:
     return ModelFolder(pi.path(GATE.models), key=pi.path(GATE.key))
 
 
+def in_use(pi: MadeUp) -> Path:
+    """The file of the current model, which is read-only no more."""
+    current = folder_of(pi).current()
+    assert current is not None
+    current.path.chmod(0o640)
+    return current.path
+
+
 def started_with(pi: MadeUp) -> Installed:
     """The model that the station's next start opens."""
     return open_wanted(folder_of(pi), 1, lambda good, text: None)[0].one
@@ -215,10 +223,8 @@ def test_a_current_model_that_is_damaged_is_installed_anew(
     model = workshop.model("1")
     install(pi, replace(wish, model=model, key=key if signed else None))
     prove(folder_of(pi))
-    current = folder_of(pi).current()
-    assert current is not None
-    current.path.chmod(0o640)
-    current.path.write_bytes(current.path.read_bytes()[:-1] + b"?")
+    path = in_use(pi)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
     with untouched(pi), pytest.raises(ModelError, match="next start") as caught:
         install(pi, wish)
     assert "--model FILE.tflite" in caught.value.hint
@@ -234,10 +240,7 @@ def test_a_fallback_is_enough_where_no_key_is_given(
     install(pi, replace(wish, model=workshop.model("1"), key=key))
     prove(folder_of(pi))
     install(pi, replace(wish, model=workshop.model("2")))
-    current = folder_of(pi).current()
-    assert current is not None
-    current.path.chmod(0o640)
-    current.path.write_bytes(b"TFL3")
+    in_use(pi).write_bytes(b"TFL3")
     assert install(pi, wish) == []
     with untouched(pi), pytest.raises(ModelError, match="next start"):
         install(pi, replace(wish, key=key))

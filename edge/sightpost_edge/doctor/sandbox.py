@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..service.places import STATES
+from ..service.places import STATES, mounted_line
 from ..store.database import DATABASE
 from .finding import Finding
 from .host import SERVICE_USER, Host
@@ -67,7 +67,7 @@ def check_state(host: Host) -> Iterator[Finding]:
         yield Finding(name, "ok", "no link stands in the way of the service's own folder")
         return
     leads = host.shown(Path(os.path.realpath(host.path(state))))
-    line = shlex.quote(f"$a {leads} {state} none bind,nofail 0 0")
+    line = shlex.quote(f"$a {mounted_line(leads, state)}")
     steps = (
         f"rm {state}", f"mkdir {state}", f"sed -i {line} /etc/fstab", f"mount {state}",
         f"systemctl restart {unit_of(host)}",

@@ -22,7 +22,7 @@ from ..container import read_file
 from ..durable import make_folder, remove_torn
 from ..errors import BundleCorrupt, SightpostError, SignatureRefused, StoreError
 from ..lock import held
-from ..manifest import Manifest, labels_digest, verify_file, version_numbers
+from ..manifest import Manifest, verify_file, version_numbers
 from ..minikeys import PublicKey
 from .link import CURRENT, current_id, move_current, remove_torn_links
 from .state import NOT_AGAIN, Outcome, Result, State, Trial, read_state, write_state
@@ -162,8 +162,7 @@ class ModelFolder:
         manifest = self.verify(one, key)
         manifest.check_runtime()
         bundle = Bundle.open(one.path, threads=threads, signed_sha256=manifest.sha256)
-        if labels_digest(bundle.contract.labels) != manifest.labels_sha256:
-            raise SignatureRefused(f"{one.path}: labels_sha256: the labels are not those signed")
+        manifest.check_labels(bundle.contract.labels, where=f"{one.path}: ")
         return bundle
 
     def switch(

@@ -10,10 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..container import CONTRACT_FILE, read_contract, read_file, read_members
-from ..contract import Contract
-from ..errors import ConfigError, ModelError, NotABundle, SignatureRefused, UpdateRefused
-from ..manifest import labels_digest
+from ..container import contract_of, read_file
+from ..errors import ConfigError, ModelError, SignatureRefused, UpdateRefused
 from ..minisign import verify
 from . import web
 from .download import Lost
@@ -84,7 +82,7 @@ def install(
         check_trials(folder, one, is_here=False)
         on_step("fetching")
         _fetch(offer, place, file, progress, lambda why: on_step(f"{LOST} ({why}), trying again"))
-        contract = _contract(read_file(file))
+        contract = contract_of(read_file(file))
         labels = compare_labels(folder, contract, all_new=allowed.new_name)
         on_step("trying it out")
         tried = _rehearse(folder, file, one)
@@ -120,7 +118,7 @@ def install_unsigned(
     path = find_model(Path(place), signed=False) if Path(place).is_dir() else Path(place)
     blob = read_file(path)
     digest = hashlib.sha256(blob).hexdigest()
-    contract = _contract(blob)
+    contract = contract_of(blob)
     one = Installed(id_of("", digest), contract.name, "", digest, Path(), False)
     with arriving(folder, digest) as file:
         there = folder.find(one.id)
@@ -202,20 +200,9 @@ def _check_content(offer: Offer, blob: bytes, place: str) -> None:
     try:
         manifest.check_content(blob)
         verify(blob, offer.signature, offer.key)
-        if labels_digest(_contract(blob).labels) != manifest.labels_sha256:
-            raise SignatureRefused("labels_sha256: the labels are not those that were signed")
+        manifest.check_labels(contract_of(blob).labels)
     except SignatureRefused as exc:
         raise SignatureRefused(f"{exc}: {shown(place)}", hint=exc.hint) from exc
-
-
-def _contract(blob: bytes) -> Contract:
-    files = read_members(blob)
-    if CONTRACT_FILE not in files:
-        raise NotABundle(
-            "this is a plain .tflite: it carries neither labels nor a contract",
-            hint="sightpost convert makes a Bundle of it",
-        )
-    return read_contract(files)
 
 
 def _rehearse(folder: ModelFolder, file: Path, one: Installed) -> Rehearsal:

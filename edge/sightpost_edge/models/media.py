@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ModelError, SightpostError, SignatureRefused, who_may
+from ..errors import ModelError, SightpostError, SignatureRefused, where_closed
 from ..minisign import SUFFIX
 
 GONE = frozenset({errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOMEDIUM})
@@ -53,8 +53,9 @@ def reading(path: Path) -> Iterator[None]:
             raise ModelError(f"{path} is a link", hint="give the file that it leads to") from exc
         if exc.errno in GONE:
             raise _pulled_out(path, exc.strerror or "") from exc
-        hint = who_may(path) if isinstance(exc, PermissionError) else ""
-        raise ModelError(f"cannot read {path}: {exc.strerror or exc}", hint=hint) from exc
+        raise ModelError(
+            f"cannot read {path}: {exc.strerror or exc}", hint=where_closed(path, exc)
+        ) from exc
 
 
 def ended_early(path: Path, done: int, size: int) -> ModelError:

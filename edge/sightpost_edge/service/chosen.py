@@ -5,10 +5,10 @@ import re
 import shlex
 from pathlib import Path
 
-from ..container import CONTRACT_FILE, read_contract, read_file, read_members
+from ..container import contract_of, read_file
 from ..contract import Contract
-from ..errors import ConfigError, ModelError, NotABundle, SignatureRefused
-from ..manifest import labels_digest, verify_file
+from ..errors import ConfigError, ModelError
+from ..manifest import verify_file
 from ..models import Installed, ModelFolder
 from ..models.fetch import find_model
 from ..models.install import check_trials
@@ -66,11 +66,11 @@ def contract_to_be(folder: ModelFolder, file: Path | None) -> Contract | None:
         ModelError: ``file`` cannot be read.
     """
     if file is not None:
-        return _contract(file, read_file(file))
+        return contract_of(read_file(file), str(file))
     current = folder.current()
     if current is None or _fault(folder, current):
         return None
-    return _contract(current.path, read_file(current.path))
+    return contract_of(read_file(current.path), str(current.path))
 
 
 def _check_start(folder: ModelFolder, first: Installed, *, alone: bool) -> None:
@@ -114,13 +114,12 @@ def _first(folder: ModelFolder, named: str) -> Path:
 def _judge(folder: ModelFolder, file: Path, blob: bytes) -> None:
     """All that ``model install`` would refuse it for, but how it does here: that is not tried out
     with root's rights."""
-    contract, digest = _contract(file, blob), hashlib.sha256(blob).hexdigest()
+    contract, digest = contract_of(blob, str(file)), hashlib.sha256(blob).hexdigest()
     if (key := folder.trusted()) is None:
         one = Installed(id_of("", digest), contract.name, "", digest, Path(), False)
     else:
         manifest = verify_file(file, blob, key)
-        if labels_digest(contract.labels) != manifest.labels_sha256:
-            raise SignatureRefused(f"{file}: labels_sha256: the labels are not those signed")
+        manifest.check_labels(contract.labels, where=f"{file}: ")
         offer = look(folder, str(file))
         one = Installed(offer.id, manifest.name, manifest.version, digest, Path(), True, key.name)
     compare_labels(folder, contract, all_new=False)
@@ -128,17 +127,6 @@ def _judge(folder: ModelFolder, file: Path, blob: bytes) -> None:
     is_here = there is not None and not _fault(folder, there)
     if is_here or one.signed:
         check_trials(folder, one, is_here=is_here)
-
-
-def _contract(file: Path, blob: bytes) -> Contract:
-    """What runs the model, later, is not root."""
-    files = read_members(blob)
-    if CONTRACT_FILE not in files:
-        raise NotABundle(
-            f"{file} is a plain .tflite: it carries neither labels nor a contract",
-            hint="sightpost convert makes a Bundle of it",
-        )
-    return read_contract(files)
 
 
 def _pasted(hint: str, file: Path, store: Path) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import ConfigError, nearest
 from .machine import Machine
@@ -102,6 +103,11 @@ def neighbours(machine: Machine, places: Places) -> set[str]:
     found.append(machine.ask("systemctl", "list-units", "--plain", "--no-legend", _OURS).out)
     named = {match[1] for text in found for match in _UNIT.finditer(text)}
     return (named | set(stations(machine))) - {places.name}
+
+
+def mounted_line(folder: str | Path, place: str | Path) -> str:
+    """The line of /etc/fstab that shows ``folder`` of another disk at ``place``."""
+    return f"{folder} {place} none bind,nofail 0 0"
 
 
 def need_station(machine: Machine, name: str) -> Places:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import ServiceError
 from .machine import Machine
-from .places import STATES, Places
+from .places import STATES, Places, mounted_line
 from .release import PROGRAM, install_commands, real_folder
 
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
@@ -47,7 +47,7 @@ def check_store(machine: Machine, places: Places) -> None:
         raise ServiceError(
             f"{places.state} is a link (to {leads}), and systemd starts no service with such a one",
             hint=f"mount the disk there; or: sudo rm {places.state} && sudo mkdir {places.state}, "
-            f"the line `{leads} {places.state} none bind,nofail 0 0` in /etc/fstab, and sudo mount "
+            f"the line `{mounted_line(leads, places.state)}` in /etc/fstab, and sudo mount "
             f"{places.state}",
         )
     if machine.path(STATES).is_symlink() and (why := unseen(machine, Path(STATES))):

@@ -61,7 +61,7 @@ def read_site(machine: Machine, wish: Wish) -> tuple[str, Site]:
         ServiceError: that which is here may not be read.
     """
     text = _text(machine, wish)
-    return text, _site(text, str(wish.config or wish.places.config))
+    return text, _site(text.encode(), str(wish.config or wish.places.config))
 
 
 def consider(machine: Machine, wish: Wish, doubt: Doubt | None = None) -> Station:
@@ -156,14 +156,14 @@ def _text(machine: Machine, wish: Wish) -> str:
         raise ConfigError(f"{wish.config or wish.places.config} is not UTF-8 text") from exc
 
 
-def _site(text: str, where: str) -> Site:
-    return build(Site, parse(text.encode(), where=where), where=where)
+def _site(content: bytes, where: str) -> Site:
+    return build(Site, parse(content, where=where), where=where)
 
 
 def is_config(content: bytes) -> bool:
     """Whether a start could use this config."""
     try:
-        build(Site, parse(content, where="config"), where="config")
+        _site(content, "config")
     except ConfigError:
         return False
     return True
